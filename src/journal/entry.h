@@ -1,0 +1,42 @@
+/* entry.h -- the entries inside a journal record: the engine's inputs, in their order.
+ *
+ * Format: docs/JOURNAL.md, "Entries".  Encoding is by hand, little-endian, no struct layout.
+ * Pure; any thread. */
+#ifndef NOVABEAT_JOURNAL_ENTRY_H
+#define NOVABEAT_JOURNAL_ENTRY_H
+
+#include "base/err.h"
+#include "core/heartbeat.h"
+
+enum entry_kind {
+    ENTRY_HEARTBEAT = 1, /* heartbeat: all fields */
+    ENTRY_PROFILE = 2,   /* event, viewer, groups: a profile was loaded, refreshed or put */
+    ENTRY_SETTINGS = 3,  /* the settings that the engine's answers rest on, from here on */
+};
+
+/* The settings that change what a heartbeat does (DESIGN, semantics), all in ms. */
+struct entry_settings {
+    int64_t alive_window_ms, hidden_window_ms, leaving_window_ms, viewing_gap_ms, frame_ms;
+};
+
+struct entry {
+    enum entry_kind kind;
+    struct heartbeat heartbeat;      /* HEARTBEAT; PROFILE uses event, viewer, groups */
+    struct entry_settings settings;  /* SETTINGS */
+};
+
+/* Bytes that encoding takes: at most JOURNAL_ENTRY_BYTES_MAX. */
+size_t entry_bytes(const struct entry *entry);
+
+/* Writes the entry at out (room for entry_bytes) and returns the bytes written. */
+size_t entry_encode(const struct entry *entry, char *out);
+/* The same for the hot kind, without building an entry. */
+size_t entry_heartbeat_bytes(const struct heartbeat *heartbeat);
+size_t entry_heartbeat_encode(const struct heartbeat *heartbeat, char *out);
+
+/* Takes the next entry off the front of a payload.  ERR_NOT_FOUND at the end; ERR_DAMAGED when the
+ * bytes are no entry (also ids, groups or a country that are invalid: core/ids.h, groups_valid).
+ * The slices in *entry borrow from the payload. */
+enum err entry_next(struct slice *rest, struct entry *entry) WARN_UNUSED;
+
+#endif

@@ -1,6 +1,7 @@
 /* tap.h -- runs a group of cmocka tests and prints TAP, which tests/run.py counts.
  *
- *     int main(void) { const struct CMUnitTest tests[] = {cmocka_unit_test(test_x)}; return tap_run(tests); }
+ *     int main(void) { const struct CMUnitTest tests[] = {cmocka_unit_test(test_x)}; return
+ * tap_run(tests); }
  *
  * Seeds: a random test takes its seed from NOVABEAT_SEED or the clock, and prints it. */
 #ifndef NOVABEAT_TESTS_TAP_H

@@ -15,8 +15,8 @@ struct slice {
     size_t len;
 };
 
-#define SLICE_LIT(text)  ((struct slice){(text), sizeof(text) - 1})
-#define SLICE_EMPTY      ((struct slice){NULL, 0})
+#define SLICE_LIT(text) ((struct slice){(text), sizeof(text) - 1})
+#define SLICE_EMPTY     ((struct slice){NULL, 0})
 /* For printf("%.*s", SLICE_ARG(s)). */
 #define SLICE_ARG(slice) (int)(slice).len, (slice).ptr
 

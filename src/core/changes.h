@@ -2,8 +2,8 @@
  * returns to memory.
  *
  * The engine keeps the truth; the record store follows.  engine_collect() (engine.h) fills a
- * `struct changes` with rows as they are after journal record `seq` (between two batches, so all rows
- * of one collection are of one moment); records_commit() writes all of it in one transaction.
+ * `struct changes` with rows as they are after journal record `seq` (between two batches, so all
+ * rows of one collection are of one moment); records_commit() writes all of it in one transaction.
  *
  * What recovery rests on (ARCHITECTURE.md, recovery):
  *   1. Rows of an audience never come without its audience row, which carries the audience's
@@ -36,25 +36,26 @@ struct audience_row {
     int64_t total_ms;  /* sum of (end - start) over all viewings */
     uint32_t peak_count;
     int64_t peak_ms;
-    int64_t frame_start_ms;       /* of the frame that is being counted; meaningless if frame_viewers = 0 */
+    int64_t
+        frame_start_ms; /* of the frame that is being counted; meaningless if frame_viewers = 0 */
     int64_t frame_length_ms;      /* and its length */
     uint32_t frame_viewers;       /* viewers counted in it so far */
     struct slice frame_groups;    /* tally (groups.h) */
     struct slice frame_countries; /* tally */
-    bool idle;                    /* event audience only: the event leaves memory with this commit */
+    bool idle; /* event audience only: the event leaves memory with this commit */
 };
 
 /* One viewer in one audience, with the latest viewing.  Key: audience, member_no. */
 struct member_row {
-    uint32_t member_no; /* order of arrival in this audience, from 0 */
-    uint32_t viewer_no; /* the member_no of the viewer in the event's audience (there: the same) */
-    bool created;       /* not in the store yet: insert; else update */
+    uint32_t member_no;  /* order of arrival in this audience, from 0 */
+    uint32_t viewer_no;  /* the member_no of the viewer in the event's audience (there: the same) */
+    bool created;        /* not in the store yet: insert; else update */
     struct slice viewer; /* created in the event's audience only: the id; else empty */
-    uint16_t groups;     /* event audience: set_no of the groups that the viewer's profile has now */
-    uint16_t lease_groups; /* set_no of the groups of its latest heartbeat in this audience: the live
-                              count counts it under these */
-    country_t country;     /* the country of its latest heartbeat in this audience: likewise */
-    int64_t profile_due_ms; /* event audience: when to refresh the profile; 0: never loaded */
+    uint16_t groups; /* event audience: set_no of the groups that the viewer's profile has now */
+    uint16_t lease_groups;    /* set_no of the groups of its latest heartbeat in this audience: the
+                                 live    count counts it under these */
+    country_t country;        /* the country of its latest heartbeat in this audience: likewise */
+    int64_t profile_due_ms;   /* event audience: when to refresh the profile; 0: never loaded */
     int64_t start_ms, end_ms; /* the latest viewing */
     int64_t expiry_ms;        /* the lease: alive at T iff T <= expiry_ms */
     int64_t counted_frame_ms; /* start of the newest frame that has counted the member; -1: none */
@@ -134,8 +135,8 @@ struct event_builder *event_builder_new(const struct engine_config *cfg, struct 
  * then all members of the event's audience in order of member_no, then each session's in theirs.
  * member_row.created is ignored; viewer is needed for the event's audience.
  * ERR_DAMAGED when rows contradict each other (unknown audience or set, numbers out of order, a
- * viewer twice). *why then gets a static explanation.  (An audience row may say more `attended` than
- * members are stored: the rest is in the journal.) */
+ * viewer twice). *why then gets a static explanation.  (An audience row may say more `attended`
+ * than members are stored: the rest is in the journal.) */
 enum err event_builder_groups(struct event_builder *builder, const struct groups_row *row,
                               const char **why) WARN_UNUSED;
 enum err event_builder_audience(struct event_builder *builder, const struct audience_row *row,

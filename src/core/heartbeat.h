@@ -21,9 +21,9 @@ enum heartbeat_flags {
     HEARTBEAT_LEAVING = 2, /* the page is going away: shortens the lease, counts in nothing */
     HEARTBEAT_GROUPS = 4,  /* `groups` says which groups the viewer is in, from a profile, a token,
                               a trace or a trusted back end: no profile is needed */
-    HEARTBEAT_PROFILE = 8, /* with GROUPS: they are the answer of the record store to a look-up (also
-                              the answer "unknown viewer", which is no groups): ask again only after
-                              profile_ttl.  Without it the groups came with the heartbeat. */
+    HEARTBEAT_PROFILE = 8, /* with GROUPS: they are the answer of the record store to a look-up
+                              (also the answer "unknown viewer", which is no groups): ask again only
+                              after profile_ttl.  Without it the groups came with the heartbeat. */
 };
 
 struct heartbeat {

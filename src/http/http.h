@@ -1,4 +1,5 @@
-/* http.h -- the HTTP/1.1 server: epoll workers that turn bytes into requests and answers into bytes.
+/* http.h -- the HTTP/1.1 server: epoll workers that turn bytes into requests and answers into
+ * bytes.
  *
  * It knows nothing of viewers.  A worker is one thread with one epoll instance; a connection stays
  * with its worker.  A connection works on one request at a time: the next one (pipelined or not) is
@@ -22,7 +23,15 @@ struct http_worker;
 #include <stdalign.h>
 #include <stdint.h>
 
-enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_DELETE, HTTP_OPTIONS, HTTP_OTHER };
+enum http_method {
+    HTTP_GET,
+    HTTP_HEAD,
+    HTTP_POST,
+    HTTP_PUT,
+    HTTP_DELETE,
+    HTTP_OPTIONS,
+    HTTP_OTHER
+};
 
 /* Headers that are kept: the fixed ones, and up to HTTP_WATCHED_MAX more by configured name. */
 #define HTTP_WATCHED_MAX 6
@@ -34,8 +43,8 @@ struct http_request {
     struct slice path;  /* raw, before '?', starts with '/' */
     struct slice query; /* raw, after '?', or empty */
     struct slice authorization, content_type, referer, origin, accept, forwarded_for;
-    struct slice watched[HTTP_WATCHED_MAX]; /* values in the order of http_config.watched; the first one
-                                               if a header comes twice */
+    struct slice watched[HTTP_WATCHED_MAX]; /* values in the order of http_config.watched; the first
+                                               one if a header comes twice */
     struct slice body;                      /* contiguous, chunks removed */
 };
 
@@ -43,15 +52,16 @@ struct http_exchange {
     struct http_request request;
     struct sockaddr_storage peer; /* of the socket */
     void *worker_ctx;             /* what http_handler.worker_start returned */
-    alignas(16) unsigned char user[HTTP_USER_BYTES]; /* the handler's, zeroed when a request starts */
+    alignas(
+        16) unsigned char user[HTTP_USER_BYTES]; /* the handler's, zeroed when a request starts */
 };
 
 struct http_config {
     const char *host; /* numeric address, "127.0.0.1" or "::1" */
     uint16_t port;    /* 0: any free one, see http_server_port */
     unsigned workers;
-    unsigned connections_max;  /* of all workers; above it a connection is answered 503 and closed */
-    uint32_t head_bytes_max;   /* request line and headers: 431 above, 414 for the line */
+    unsigned connections_max; /* of all workers; above it a connection is answered 503 and closed */
+    uint32_t head_bytes_max;  /* request line and headers: 431 above, 414 for the line */
     uint32_t header_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms;
     const char *watched[HTTP_WATCHED_MAX]; /* header names, NULL-ended when fewer */
 };
@@ -73,8 +83,9 @@ struct http_handler {
 
 /* The answer.  content_type NULL: none and no body.  `headers`: further complete header lines, each
  * with CRLF, or empty.  Date, Content-Length and Connection are added (a HEAD request gets the
- * length but not the body; 204 and 304 get neither).  Everything is copied or sent before it returns:
- * nothing needs to outlive the call.  Pending output above a bound closes the connection. */
+ * length but not the body; 204 and 304 get neither).  Everything is copied or sent before it
+ * returns: nothing needs to outlive the call.  Pending output above a bound closes the connection.
+ */
 struct http_response {
     int status;
     const char *content_type;
@@ -86,7 +97,8 @@ void http_respond(struct http_exchange *exchange, const struct http_response *re
 
 /* application/problem+json: {"type":"about:blank","title":…,"status":…,"detail":…,"field":…}; field
  * NULL: none.  Text is escaped. */
-void http_problem(struct http_exchange *exchange, int status, const char *field, const char *detail);
+void http_problem(struct http_exchange *exchange, int status, const char *field,
+                  const char *detail);
 /* The same with further header lines (such as "Retry-After: 5\r\n"). */
 void http_problem_headers(struct http_exchange *exchange, int status, const char *field,
                           const char *detail, struct slice headers);

@@ -21,8 +21,8 @@ struct entry_settings {
 
 struct entry {
     enum entry_kind kind;
-    struct heartbeat heartbeat;      /* HEARTBEAT; PROFILE uses event, viewer, groups */
-    struct entry_settings settings;  /* SETTINGS */
+    struct heartbeat heartbeat;     /* HEARTBEAT; PROFILE uses event, viewer, groups */
+    struct entry_settings settings; /* SETTINGS */
 };
 
 /* Bytes that encoding takes: at most JOURNAL_ENTRY_BYTES_MAX. */

@@ -1,21 +1,21 @@
 /* journal.h -- the redo log: written before every acknowledgement.
  *
  * Model: a folder of segment files; each a header and records with consecutive sequence numbers,
- * starting at 1 for the life of the data folder.  One record is one batch of entries (entry.h), with
- * the engine's time at which they apply.  A record counts when its length, sequence and CRC32C
+ * starting at 1 for the life of the data folder.  One record is one batch of entries (entry.h),
+ * with the engine's time at which they apply.  A record counts when its length, sequence and CRC32C
  * (Castagnoli; RFC 3720, B.4) agree.  The format is docs/JOURNAL.md.
  *
- * Torn or damaged: records carry the newest sequence that was known to be on the disk when they were
- * written.  A bad record that no later valid record knows to be durable is a torn tail: it was never
- * acknowledged (under durability sync) and is cut.  Otherwise the damage is in the middle: open
- * refuses with ERR_DAMAGED and a report that names file, offset and sequence.
+ * Torn or damaged: records carry the newest sequence that was known to be on the disk when they
+ * were written.  A bad record that no later valid record knows to be durable is a torn tail: it was
+ * never acknowledged (under durability sync) and is cut.  Otherwise the damage is in the middle:
+ * open refuses with ERR_DAMAGED and a report that names file, offset and sequence.
  *
  * Threads: append, rotate and remove belong to one thread (the engine's); journal_sync to one other
  * (the sync thread), at the same time.  journal_scan needs no journal to be open.
  * Failures: ERR_NOSPACE leaves the journal as it was before the append (the partial record is taken
  * back) and the next append may succeed.  Any other failure of append, and any failure of sync, is
- * final: the journal refuses everything from then on (a failed fsync must not be retried: the kernel
- * reports a lost page once only). */
+ * final: the journal refuses everything from then on (a failed fsync must not be retried: the
+ * kernel reports a lost page once only). */
 #ifndef NOVABEAT_JOURNAL_JOURNAL_H
 #define NOVABEAT_JOURNAL_JOURNAL_H
 
@@ -27,9 +27,10 @@
 struct journal;
 
 struct journal_options {
-    const char *folder;       /* created when missing */
-    uint64_t segment_bytes;   /* a new segment is begun when one has grown to this; 4 KiB to 4 GiB */
-    uint64_t total_bytes_max; /* append answers ERR_FULL while the segments hold more; 0: no bound */
+    const char *folder;     /* created when missing */
+    uint64_t segment_bytes; /* a new segment is begun when one has grown to this; 4 KiB to 4 GiB */
+    uint64_t
+        total_bytes_max; /* append answers ERR_FULL while the segments hold more; 0: no bound */
 };
 
 /* What a scan found; also the words of `novabeat check`. */
@@ -37,8 +38,8 @@ struct journal_report {
     uint64_t first_seq, last_seq; /* of the valid records; 0, 0: none */
     int64_t last_time_ms;         /* time of the last valid record */
     uint64_t records, bytes, segments;
-    uint64_t torn_bytes;          /* cut, or to be cut, from the tail */
-    char text[512];               /* empty, or what is wrong and where */
+    uint64_t torn_bytes; /* cut, or to be cut, from the tail */
+    char text[512];      /* empty, or what is wrong and where */
 };
 
 /* Calls `record` for each valid record with sequence >= from_seq, in order; `payload` borrows until

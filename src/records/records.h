@@ -10,19 +10,21 @@
  * again.
  *
  * Errors: ERR_BUSY and ERR_NOSPACE pass with time; ERR_DATABASE carries the database's words in
- * records_why(link); ERR_DAMAGED: rows contradict each other; ERR_VERSION: schema of another version.
- * Memory: slices given to callbacks borrow until the callback returns.  Ids given in are valid ids. */
+ * records_why(link); ERR_DAMAGED: rows contradict each other; ERR_VERSION: schema of another
+ * version. Memory: slices given to callbacks borrow until the callback returns.  Ids given in are
+ * valid ids. */
 #ifndef NOVABEAT_RECORDS_RECORDS_H
 #define NOVABEAT_RECORDS_RECORDS_H
 
 #include "base/err.h"
+#include "base/limits.h"
 #include "core/changes.h"
 
 struct records_link;
 
 /* where: "sqlite:/path/to/records.db" (or just a path).  create: make file and schema when missing,
- * migrate an older schema; without it the store must exist (ERR_NOT_FOUND).  *link is NULL on error;
- * why (may be NULL) gets the words. */
+ * migrate an older schema; without it the store must exist (ERR_NOT_FOUND).  *link is NULL on
+ * error; why (may be NULL) gets the words. */
 enum err records_open(const char *where, bool create, struct records_link **link, char *why,
                       size_t why_bytes) WARN_UNUSED;
 void records_close(struct records_link *link);
@@ -83,8 +85,8 @@ enum err records_profiles_count(struct records_link *link, struct slice event,
 enum err records_events_each(struct records_link *link, struct slice after, uint64_t limit,
                              records_event_fn *fn, void *ctx) WARN_UNUSED;
 
-/* The stored aggregates of the event's audience and, with sessions = true, then those of its sessions
- * in order of id.  ERR_NOT_FOUND: never seen.  For events that are not in memory. */
+/* The stored aggregates of the event's audience and, with sessions = true, then those of its
+ * sessions in order of id.  ERR_NOT_FOUND: never seen.  For events that are not in memory. */
 typedef enum err records_audience_fn(void *ctx, const struct audience_row *row);
 enum err records_audiences(struct records_link *link, struct slice event, struct slice session,
                            bool sessions, records_audience_fn *fn, void *ctx) WARN_UNUSED;
@@ -96,8 +98,8 @@ enum err records_frames(struct records_link *link, struct slice event, struct sl
                         void *ctx) WARN_UNUSED;
 
 /* All stored viewings of one viewer in the event and its sessions, in order of (start, session), at
- * most limit; with what the member rows say (country and lease of that audience).  ERR_NOT_FOUND: the
- * viewer never attended (as far as is stored). */
+ * most limit; with what the member rows say (country and lease of that audience).  ERR_NOT_FOUND:
+ * the viewer never attended (as far as is stored). */
 struct viewing_of_viewer {
     struct slice session; /* empty: the event itself */
     int64_t start_ms, end_ms;
@@ -110,8 +112,9 @@ enum err records_viewings(struct records_link *link, struct slice event, struct 
 
 /* ---- novabeat check ---- */
 
-/* Runs the database's own integrity check and ours (every member has its audience, counts agree with
- * the audience rows' unless the journal holds more, viewings of one viewer do not overlap …): each finding is one call.  */
+/* Runs the database's own integrity check and ours (every member has its audience, counts agree
+ * with the audience rows' unless the journal holds more, viewings of one viewer do not overlap …):
+ * each finding is one call.  */
 typedef void records_finding_fn(void *ctx, const char *text);
 enum err records_check(struct records_link *link, records_finding_fn *fn, void *ctx) WARN_UNUSED;
 

@@ -88,8 +88,8 @@ bool tally_next(struct slice *rest, struct slice *key, uint32_t *count)
     }
     *key = slice_of(rest->ptr + 1, len);
     const unsigned char *bytes = (const unsigned char *)rest->ptr + 1 + len;
-    *count = bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 |
-             (uint32_t)bytes[3] << 24;
+    *count =
+        bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
     rest->ptr += len + 5;
     rest->len -= len + 5;
     return true;

@@ -9,10 +9,9 @@
 /* One bit per byte value: A-Z a-z 0-9 . _ ~ - (RFC 3986, 2.3). */
 static bool unreserved(unsigned char c)
 {
-    static const uint64_t set[4] = {
-        0x03ff600000000000u, /* '-' '.' '0'-'9' */
-        0x47fffffe87fffffeu, /* 'A'-'Z' '_' 'a'-'z' '~' */
-        0, 0};
+    static const uint64_t set[4] = {0x03ff600000000000u, /* '-' '.' '0'-'9' */
+                                    0x47fffffe87fffffeu, /* 'A'-'Z' '_' 'a'-'z' '~' */
+                                    0, 0};
     return (set[c >> 6] >> (c & 63)) & 1;
 }
 

@@ -1,0 +1,187 @@
+/* builder.c -- an event from stored rows, built off the engine's thread. */
+#include "base/assert.h"
+#include "base/memory.h"
+#include "core/country.h"
+#include "core/engine_state.h"
+#include "core/groups.h"
+
+#include <stdlib.h>
+
+struct event_builder {
+    const struct engine_config *cfg;
+    struct event *event;
+    bool own_row;        /* the event's own audience was given */
+    struct audience *at; /* of the newest member */
+};
+
+#define REFUSE(why, text) (*(why) = (text), ERR_DAMAGED)
+
+struct event_builder *event_builder_new(const struct engine_config *cfg, struct slice event)
+{
+    struct event_builder *builder = memory_zalloc(sizeof *builder);
+    builder->cfg = cfg;
+    builder->event = event_new(event, &cfg->hash_key);
+    return builder;
+}
+
+void event_builder_free(struct event_builder *builder)
+{
+    if (builder != NULL) {
+        event_free(builder->event);
+        free(builder);
+    }
+}
+
+enum err event_builder_groups(struct event_builder *builder, const struct groups_row *row,
+                              const char **why)
+{
+    struct event *event = builder->event;
+    if (row->set_no != event->sets.sets_count || !groups_valid(row->packed) ||
+        group_sets_find(&event->sets, row->packed) != INDEX_NONE) {
+        return REFUSE(why, "a set of groups is out of order, invalid or there twice");
+    }
+    (void)group_sets_intern(&event->sets, row->packed);
+    event->sets_stored = event->sets.sets_count;
+    return ERR_NONE;
+}
+
+/* The counts of the frame that is being counted. */
+static bool restore_frame(struct audience *audience, const struct audience_row *row)
+{
+    struct slice rest = row->frame_countries, key;
+    for (uint32_t count; tally_next(&rest, &key, &count);) {
+        country_t country;
+        if (!country_pack(key, &country)) {
+            return false;
+        }
+        counts_at(&audience->countries, country)->frame = count;
+    }
+    rest = row->frame_groups;
+    for (uint32_t count; tally_next(&rest, &key, &count);) {
+        uint32_t group_no = group_sets_group(&audience->event->sets, key);
+        if (group_no == INDEX_NONE) {
+            return false;
+        }
+        counts_at(&audience->groups, group_no)->frame = count;
+    }
+    audience->frame_viewers = row->frame_viewers;
+    return true;
+}
+
+enum err event_builder_audience(struct event_builder *builder, const struct audience_row *row,
+                                const char **why)
+{
+    struct event *event = builder->event;
+    struct audience *audience = &event->own;
+    if (row->session.len > 0) {
+        uint32_t hash = event_session_hash(event, row->session);
+        if (!builder->own_row || event_find_session(event, row->session, hash) != NULL) {
+            return REFUSE(why, "a session comes before its event or twice");
+        }
+        audience = event_add_session(event, row->session, hash);
+    } else if (builder->own_row) {
+        return REFUSE(why, "the event's audience comes twice");
+    } else {
+        builder->own_row = true;
+        event->last_ms = row->as_of_ms;
+    }
+    if (row->attended > VIEWERS_PER_EVENT_MAX || row->logins < row->attended || row->total_ms < 0) {
+        return REFUSE(why, "an audience's sums are impossible");
+    }
+    audience->logins = row->logins;
+    audience->total_ms = row->total_ms;
+    audience->peak_count = row->peak_count;
+    audience->peak_ms = row->peak_ms;
+    audience->catching_up = true;
+    audience->settled_seq = row->seq;
+    audience->settled_ms = row->as_of_ms;
+    int64_t frame_ms = builder->cfg->windows.frame_ms;
+    if (row->frame_viewers > 0) {
+        if (!restore_frame(audience, row)) {
+            return REFUSE(why, "a frame counts a group or country that is not known");
+        }
+        audience->frame_no = row->frame_start_ms / row->frame_length_ms;
+        if (row->frame_length_ms != frame_ms) {
+            audience_restore_frame_over(audience, row);
+        }
+    }
+    index_reserve(audience->session_len > 0 ? &audience->by_viewer : &event->by_id, row->attended);
+    return ERR_NONE;
+}
+
+static enum err restore_viewer(struct event *event, const struct member_row *row, const char **why)
+{
+    if (row->viewer.len == 0 || row->viewer.len > VIEWER_ID_BYTES_MAX ||
+        row->groups >= event->sets.sets_count) {
+        return REFUSE(why, "a viewer has no valid id or an unknown set of groups");
+    }
+    struct viewer_key key;
+    viewer_key_make(&key, row->viewer);
+    uint32_t hash = event_viewer_hash(event, &key);
+    if (event_find_viewer(event, &key, hash) != MEMBER_NONE) {
+        return REFUSE(why, "a viewer is there twice");
+    }
+    event_append_viewer(event, &key, hash);
+    struct viewer *viewer = &event->viewers[row->member_no];
+    viewer->groups = row->groups;
+    viewer->profile_due_s = (uint32_t)(row->profile_due_ms / 1000);
+    return ERR_NONE;
+}
+
+enum err event_builder_member(struct event_builder *builder, struct slice session,
+                              const struct member_row *row, const char **why)
+{
+    struct event *event = builder->event;
+    struct audience *audience = builder->at != NULL ? builder->at : &event->own;
+    if (!slice_equal(audience_session(audience), session)) {
+        audience = session.len == 0
+                       ? &event->own
+                       : event_find_session(event, session, event_session_hash(event, session));
+    }
+    if (audience == NULL || !builder->own_row) {
+        return REFUSE(why, "a member's audience is not known");
+    }
+    builder->at = audience;
+    bool own = audience == &event->own;
+    int64_t lease_ms = row->expiry_ms - row->end_ms;
+    if (row->member_no != audience->members_count || row->start_ms > row->end_ms ||
+        row->viewer_no > VIEWERS_PER_EVENT_MAX || (own && row->viewer_no != row->member_no) ||
+        row->lease_groups >= event->sets.sets_count || lease_ms > INT32_MAX ||
+        lease_ms < INT32_MIN) {
+        return REFUSE(why, "a member is out of order or its times are impossible");
+    }
+    if (own) {
+        enum err err = restore_viewer(event, row, why);
+        if (err != ERR_NONE) {
+            return err;
+        }
+    } else if (audience_find(audience, row->viewer_no) != MEMBER_NONE) {
+        return REFUSE(why, "a viewer is twice in a session");
+    }
+    struct member *member = &audience->members[audience_append(audience, row->viewer_no)];
+    member->start_ms = row->start_ms;
+    member->end_ms = row->end_ms;
+    member->lease_ms = (int32_t)lease_ms;
+    member->country = row->country;
+    member->groups = row->lease_groups;
+    int64_t frame_ms = builder->cfg->windows.frame_ms;
+    /* Counted in a frame of another length: in none of this length. */
+    member->frame =
+        (uint32_t)(row->counted_frame_ms / frame_ms) - (row->counted_frame_ms % frame_ms != 0);
+    audience->stored_count = audience->members_count;
+    return ERR_NONE;
+}
+
+enum err event_builder_finish(struct event_builder *builder, struct event **event, const char **why)
+{
+    *event = NULL;
+    enum err err = ERR_NONE;
+    if (!builder->own_row) {
+        err = REFUSE(why, "an event without its own audience");
+    } else {
+        *event = builder->event;
+        builder->event = NULL;
+    }
+    event_builder_free(builder);
+    return err;
+}

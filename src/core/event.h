@@ -1,0 +1,74 @@
+/* event.h -- one event in memory: its viewers, its sets of groups, its audiences.
+ *
+ * A viewer's number is its member number in the event's own audience: viewers[i] and own.members[i]
+ * are the same viewer.  An event shares nothing with other events or with the engine, so it can be
+ * built off the engine's thread and then be adopted.
+ *
+ * Threads: whoever builds it, then the engine's owner. */
+#ifndef NOVABEAT_CORE_EVENT_H
+#define NOVABEAT_CORE_EVENT_H
+
+#include "base/hash.h"
+#include "core/audience.h"
+#include "core/group_sets.h"
+#include "core/viewer_key.h"
+
+struct viewer {
+    uint32_t id_at; /* of its stored key (viewer_key.h) in event.ids */
+    uint32_t hash;
+    uint32_t profile_due_s; /* when to refresh the profile, s since the epoch; 0: never loaded */
+    uint16_t groups;        /* number of the set of groups that its profile has now */
+    uint16_t unused;
+};
+
+struct event {
+    uint8_t id_len;
+    char id[EVENT_ID_BYTES_MAX];
+    struct hash_key hash_key;
+    struct event *bucket_next;         /* the engine's table */
+    struct event *all_next, *all_prev; /* the engine's list */
+
+    struct viewer *viewers; /* own.members_count of them */
+    uint32_t viewers_max;
+    struct index by_id;
+    char *ids;
+    uint32_t ids_bytes, ids_max;
+    struct group_sets sets;
+
+    struct audience own;
+    struct audience **sessions; /* in order of first heartbeat */
+    uint32_t sessions_count, sessions_max;
+    struct index by_session;
+
+    int64_t last_ms;        /* of the newest heartbeat */
+    uint32_t sets_stored;   /* sets 0 … sets_stored - 1 are in the record store */
+    uint32_t touched_count; /* audiences in the engine's list */
+    bool idle_collected;    /* the part that says "idle" is on its way to the record store */
+    bool evict_listed;
+    struct event *evict_next;
+    /* Reserved by engine_place for the batch at hand. */
+    uint32_t viewers_reserved, sessions_reserved, sets_reserved;
+    uint64_t reserved_batch;
+};
+
+struct event *event_new(struct slice id, const struct hash_key *hash_key);
+
+static inline struct slice event_id(const struct event *event)
+{
+    return slice_of(event->id, event->id_len);
+}
+
+uint32_t event_viewer_hash(const struct event *event, const struct viewer_key *key);
+/* The number of a viewer, or MEMBER_NONE. */
+uint32_t event_find_viewer(const struct event *event, const struct viewer_key *key, uint32_t hash);
+/* Adds the viewer whose number is the next one (own.members_count); the member follows. */
+void event_append_viewer(struct event *event, const struct viewer_key *key, uint32_t hash);
+struct slice event_viewer_text(const struct event *event, uint32_t viewer_no, char text[36]);
+
+uint32_t event_session_hash(const struct event *event, struct slice session);
+struct audience *event_find_session(const struct event *event, struct slice session, uint32_t hash);
+struct audience *event_add_session(struct event *event, struct slice session, uint32_t hash);
+
+void event_check(const struct event *event);
+
+#endif

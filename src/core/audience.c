@@ -147,8 +147,10 @@ static void count_live(struct audience *audience, const struct member *member, i
 static void count_frame(struct engine *engine, struct audience *audience,
                         const struct member *member)
 {
-    audience->frame_no = engine->frame_no;
-    audience->frame_viewers++;
+    if (audience->frame_viewers++ == 0) {
+        audience->frame_start_ms = engine->frame_start_ms;
+        audience->frame_length_ms = engine->cfg.windows.frame_ms;
+    }
     const struct group_set *set = &audience->event->sets.sets[member->groups];
     for (uint32_t i = 0; i < set->groups_count; i++) {
         counts_at(&audience->groups, set->groups[i])->frame++;
@@ -189,14 +191,13 @@ static void clear_frame(struct counts *counts)
     }
 }
 
-/* A frame that is over joins those to be stored. */
-static void push_frame(struct audience *audience, int64_t start_ms, int64_t length_ms)
+static void close_frame(struct engine *engine, struct audience *audience)
 {
     audience->frames = memory_grow(audience->frames, &audience->frames_max,
                                    audience->frames_count + 1, sizeof *audience->frames);
     struct frame_over *frame = &audience->frames[audience->frames_count++];
-    frame->start_ms = start_ms;
-    frame->end_ms = start_ms + length_ms;
+    frame->start_ms = audience->frame_start_ms;
+    frame->end_ms = audience->frame_start_ms + audience->frame_length_ms;
     frame->viewers = audience->frame_viewers;
     frame->groups = audience_frame_tally(&audience->groups, audience->event, &frame->groups_len);
     frame->countries = audience_frame_tally(&audience->countries, NULL, &frame->countries_len);
@@ -204,20 +205,6 @@ static void push_frame(struct audience *audience, int64_t start_ms, int64_t leng
     clear_frame(&audience->countries);
     audience->frame_viewers = 0;
     audience->aggregates_dirty = true;
-}
-
-void audience_restore_frame_over(struct audience *audience, const struct audience_row *row)
-{
-    push_frame(audience, row->frame_start_ms, row->frame_length_ms);
-}
-
-void audience_close_frame(struct engine *engine, struct audience *audience)
-{
-    if (audience->frame_viewers == 0) {
-        return;
-    }
-    int64_t frame_ms = engine->cfg.windows.frame_ms;
-    push_frame(audience, audience->frame_no * frame_ms, frame_ms);
     engine->backlog++;
     audience_touch(engine, audience);
 }
@@ -233,9 +220,8 @@ void audience_update(struct engine *engine, struct audience *audience)
         count_live(audience, &audience->members[number], -1);
         alive_remove(&audience->alive, audience->members, number);
     }
-    if (audience->frame_viewers > 0 && audience->frame_no != engine->frame_no) {
-        ASSERT(audience->frame_no < engine->frame_no);
-        audience_close_frame(engine, audience);
+    if (audience->frame_viewers > 0 && audience->frame_start_ms != engine->frame_start_ms) {
+        close_frame(engine, audience);
     }
 }
 
@@ -267,11 +253,11 @@ static struct row_step renew_row(struct engine *engine, struct audience *audienc
         step.extended_ms = now_ms - member->end_ms;
         mark(audience->dirty, &audience->dirty_count, member_no);
     }
-    step.counted = created || member->frame != (uint32_t)engine->frame_no;
+    step.counted = created || member->frame != member_frame(engine->frame_start_ms);
     member->end_ms = now_ms;
     member->lease_ms =
         (int32_t)((heartbeat->flags & HEARTBEAT_HIDDEN) ? windows->hidden_ms : windows->alive_ms);
-    member->frame = (uint32_t)engine->frame_no;
+    member->frame = member_frame(engine->frame_start_ms);
     member->country = heartbeat->country;
     member->groups = groups;
     return step;

@@ -53,8 +53,8 @@ struct audience {
     int64_t total_ms;
     uint32_t peak_count;
     int64_t peak_ms;
-    int64_t frame_no;       /* the frame that is being counted … */
-    uint32_t frame_viewers; /* … if this is not 0 */
+    int64_t frame_start_ms, frame_length_ms; /* the frame that is being counted … */
+    uint32_t frame_viewers;                  /* … if this is not 0 */
 
     bool aggregates_dirty;
     bool touched; /* in the engine's list of audiences that have something to store */
@@ -96,12 +96,6 @@ void audience_update(struct engine *engine, struct audience *audience);
 
 /* Ends catching up.  Also re-sorts the leases after the windows changed. */
 void audience_settle(struct audience *audience);
-
-/* Closes the frame that is being counted whatever the time is: before the frame length changes. */
-void audience_close_frame(struct engine *engine, struct audience *audience);
-
-/* A loaded audience was counting a frame of another length than frames have now: it is over. */
-void audience_restore_frame_over(struct audience *audience, const struct audience_row *row);
 
 /* The frame's counts as a tally (groups.h), by group of `event`, or by country when that is NULL.
  * The caller frees it. */

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 
 struct event_builder {
-    const struct engine_config *cfg;
     struct event *event;
     bool own_row;        /* the event's own audience was given */
     struct audience *at; /* of the newest member */
@@ -19,7 +18,6 @@ struct event_builder {
 struct event_builder *event_builder_new(const struct engine_config *cfg, struct slice event)
 {
     struct event_builder *builder = memory_zalloc(sizeof *builder);
-    builder->cfg = cfg;
     builder->event = event_new(event, &cfg->hash_key);
     return builder;
 }
@@ -65,6 +63,8 @@ static bool restore_frame(struct audience *audience, const struct audience_row *
         counts_at(&audience->groups, group_no)->frame = count;
     }
     audience->frame_viewers = row->frame_viewers;
+    audience->frame_start_ms = row->frame_start_ms;
+    audience->frame_length_ms = row->frame_length_ms;
     return true;
 }
 
@@ -95,15 +95,8 @@ enum err event_builder_audience(struct event_builder *builder, const struct audi
     audience->catching_up = true;
     audience->settled_seq = row->seq;
     audience->settled_ms = row->as_of_ms;
-    int64_t frame_ms = builder->cfg->windows.frame_ms;
-    if (row->frame_viewers > 0) {
-        if (!restore_frame(audience, row)) {
-            return REFUSE(why, "a frame counts a group or country that is not known");
-        }
-        audience->frame_no = row->frame_start_ms / row->frame_length_ms;
-        if (row->frame_length_ms != frame_ms) {
-            audience_restore_frame_over(audience, row);
-        }
+    if (row->frame_viewers > 0 && !restore_frame(audience, row)) {
+        return REFUSE(why, "a frame counts a group or country that is not known");
     }
     index_reserve(audience->session_len > 0 ? &audience->by_viewer : &event->by_id, row->attended);
     return ERR_NONE;
@@ -164,10 +157,7 @@ enum err event_builder_member(struct event_builder *builder, struct slice sessio
     member->lease_ms = (int32_t)lease_ms;
     member->country = row->country;
     member->groups = row->lease_groups;
-    int64_t frame_ms = builder->cfg->windows.frame_ms;
-    /* Counted in a frame of another length: in none of this length. */
-    member->frame =
-        (uint32_t)(row->counted_frame_ms / frame_ms) - (row->counted_frame_ms % frame_ms != 0);
+    member->frame = member_frame(row->counted_frame_ms);
     audience->stored_count = audience->members_count;
     return ERR_NONE;
 }

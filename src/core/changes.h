@@ -58,7 +58,7 @@ struct member_row {
     int64_t profile_due_ms;   /* event audience: when to refresh the profile; 0: never loaded */
     int64_t start_ms, end_ms; /* the latest viewing */
     int64_t expiry_ms;        /* the lease: alive at T iff T <= expiry_ms */
-    int64_t counted_frame_ms; /* start of the newest frame that has counted the member; -1: none */
+    int64_t counted_frame_ms; /* start of the newest frame that has counted the member, to 100 ms */
 };
 
 /* One set of groups that viewers of an event have.  Key: event, set_no (from 0; set 0 is the empty
@@ -128,7 +128,7 @@ struct engine_config;
 struct event;
 struct event_builder;
 
-/* An event without audiences yet.  cfg must outlive the event. */
+/* An event without audiences yet; cfg gives the hash key. */
 struct event_builder *event_builder_new(const struct engine_config *cfg, struct slice event);
 
 /* Group sets first, in order; then audiences, the event's own (session empty) before its sessions';

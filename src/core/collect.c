@@ -122,7 +122,6 @@ static void collect_audience_row(struct engine *engine, struct audience *audienc
     struct event *event = audience->event;
     struct change *change = changes_add(changes);
     struct audience_row *row = &change->audience;
-    int64_t frame_ms = engine->cfg.windows.frame_ms;
     bool own = audience == &event->own;
     *row = (struct audience_row){
         .event = changes_copy(changes, event_id(event)),
@@ -134,12 +133,12 @@ static void collect_audience_row(struct engine *engine, struct audience *audienc
         .total_ms = audience->total_ms,
         .peak_count = audience->peak_count,
         .peak_ms = audience->peak_ms,
-        .frame_length_ms = frame_ms,
         .frame_viewers = audience->frame_viewers,
         .idle = own && event->idle_collected,
     };
     if (audience->frame_viewers > 0) {
-        row->frame_start_ms = audience->frame_no * frame_ms;
+        row->frame_start_ms = audience->frame_start_ms;
+        row->frame_length_ms = audience->frame_length_ms;
         row->frame_groups = copy_tally(changes, &audience->groups, event);
         row->frame_countries = copy_tally(changes, &audience->countries, NULL);
     }
@@ -204,8 +203,10 @@ static void collect_member(const struct engine *engine, struct audience *audienc
         .end_ms = member->end_ms,
         .expiry_ms = member_expiry_ms(member),
     };
-    int64_t frames_back = (uint32_t)((uint32_t)engine->frame_no - member->frame);
-    row->counted_frame_ms = (engine->frame_no - frames_back) * engine->cfg.windows.frame_ms;
+    uint32_t frame_now = member_frame(engine->frame_start_ms);
+    row->counted_frame_ms =
+        (engine->frame_start_ms / FRAME_UNIT_MS - (int32_t)(frame_now - member->frame)) *
+        FRAME_UNIT_MS;
     if (own) {
         const struct viewer *viewer = &event->viewers[number];
         row->groups = viewer->groups;

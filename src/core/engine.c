@@ -12,7 +12,7 @@ struct engine *engine_new(const struct engine_config *cfg)
     const struct engine_windows *windows = &cfg->windows;
     ASSERT(windows->leaving_ms <= windows->alive_ms && windows->alive_ms <= windows->hidden_ms &&
            windows->hidden_ms <= windows->gap_ms && windows->gap_ms <= 86400000);
-    ASSERT(windows->leaving_ms >= 0 && windows->frame_ms > 0);
+    ASSERT(windows->leaving_ms >= 0 && windows->frame_ms >= FRAME_UNIT_MS);
     ASSERT(cfg->viewers_max <= VIEWERS_PER_EVENT_MAX);
     struct engine *engine = memory_zalloc(sizeof *engine);
     engine->cfg = *cfg;
@@ -37,7 +37,7 @@ void engine_begin(struct engine *engine, uint64_t seq, int64_t now_ms)
     ASSERT(seq >= engine->seq && now_ms >= engine->now_ms);
     engine->seq = seq;
     engine->now_ms = now_ms;
-    engine->frame_no = now_ms / engine->cfg.windows.frame_ms;
+    engine->frame_start_ms = now_ms - now_ms % engine->cfg.windows.frame_ms;
 }
 
 int64_t engine_now_ms(const struct engine *engine)
@@ -57,32 +57,19 @@ const struct engine_windows *engine_windows(const struct engine *engine)
 
 /* ---- windows ---- */
 
-static void audience_new_windows(struct engine *engine, struct audience *audience, bool frames)
-{
-    audience_update(engine, audience);
-    if (!audience->catching_up) {
-        audience_settle(audience); /* old leases may end after new ones: sort them into one list */
-    }
-    if (frames) {
-        audience_close_frame(engine, audience);
-    }
-}
-
 void engine_set_windows(struct engine *engine, const struct engine_windows *windows)
 {
-    bool frames = windows->frame_ms != engine->cfg.windows.frame_ms;
-    int64_t frame_no = engine->now_ms / windows->frame_ms;
     for (struct event *event = engine->all; event != NULL; event = event->all_next) {
         for (uint32_t i = 0; i <= event->sessions_count; i++) {
             struct audience *audience = i == 0 ? &event->own : event->sessions[i - 1];
-            audience_new_windows(engine, audience, frames);
-            for (uint32_t m = 0; frames && m < audience->members_count; m++) {
-                audience->members[m].frame = (uint32_t)(frame_no - 1); /* not counted in this one */
+            audience_update(engine, audience);
+            if (!audience->catching_up) {
+                audience_settle(audience); /* old leases may end after new ones: into one list */
             }
         }
     }
     engine->cfg.windows = *windows;
-    engine->frame_no = frame_no;
+    engine->frame_start_ms = engine->now_ms - engine->now_ms % windows->frame_ms;
 }
 
 /* ---- events ---- */

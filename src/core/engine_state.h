@@ -10,7 +10,7 @@
 struct engine {
     struct engine_config cfg;
     int64_t now_ms;
-    int64_t frame_no; /* now_ms / frame_ms */
+    int64_t frame_start_ms; /* of the frame that now_ms is in */
     uint64_t seq;
     uint64_t batch; /* counts engine_place calls: what an event reserved belongs to one of them */
     uint32_t events_count;

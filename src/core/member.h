@@ -17,7 +17,7 @@ struct member {
     int64_t end_ms;
     int32_t lease_ms; /* the lease ends at end_ms + lease_ms (may be before end_ms: a leave moves
                          the end but not a lease that is over) */
-    uint32_t frame;   /* low 32 bits of the number of the newest frame that counted it */
+    uint32_t frame;   /* member_frame() of the newest frame that counted it */
     uint32_t next;    /* neighbours in the list of leases (alive.h) */
     uint32_t prev;
     uint32_t viewer : 28; /* number in the event's audience */
@@ -27,6 +27,14 @@ struct member {
 };
 
 static_assert(sizeof(struct member) == 40, "memory per viewer and audience is a promise");
+
+/* A frame is known by its start; a member keeps it in units of 100 ms (no frame is shorter), modulo
+ * 2^32: the same again after 13 years. */
+#define FRAME_UNIT_MS 100
+static inline uint32_t member_frame(int64_t frame_start_ms)
+{
+    return (uint32_t)(frame_start_ms / FRAME_UNIT_MS);
+}
 
 static inline int64_t member_expiry_ms(const struct member *member)
 {

@@ -1,7 +1,7 @@
 /* entry.h -- the entries inside a journal record: the engine's inputs, in their order.
  *
- * Format: docs/JOURNAL.md, "Entries".  Encoding is by hand, little-endian, no struct layout.
- * Pure; any thread. */
+ * Format: docs/JOURNAL.md, section 4.  Encoding is by hand, little-endian, no struct layout.
+ * What is encoded is valid (heartbeat.h); what is decoded was checked.  Pure; any thread. */
 #ifndef NOVABEAT_JOURNAL_ENTRY_H
 #define NOVABEAT_JOURNAL_ENTRY_H
 
@@ -14,7 +14,8 @@ enum entry_kind {
     ENTRY_SETTINGS = 3,  /* the settings that the engine's answers rest on, from here on */
 };
 
-/* The settings that change what a heartbeat does (DESIGN, semantics), all in ms. */
+/* The settings that change what a heartbeat does (DESIGN, semantics), all in ms: at least 0, the
+ * frame at least 1. */
 struct entry_settings {
     int64_t alive_window_ms, hidden_window_ms, leaving_window_ms, viewing_gap_ms, frame_ms;
 };
@@ -35,8 +36,9 @@ size_t entry_heartbeat_bytes(const struct heartbeat *heartbeat);
 size_t entry_heartbeat_encode(const struct heartbeat *heartbeat, char *out);
 
 /* Takes the next entry off the front of a payload.  ERR_NOT_FOUND at the end; ERR_DAMAGED when the
- * bytes are no entry (also ids, groups or a country that are invalid: core/ids.h, groups_valid).
- * The slices in *entry borrow from the payload. */
+ * bytes are no entry (also ids, groups or a country that are invalid: core/ids.h, groups_valid);
+ * ERR_VERSION when its kind is one of a later Novabeat.  On any of these *rest stays as it was.
+ * The slices in *entry borrow from the payload; parts that its kind does not use are empty or 0. */
 enum err entry_next(struct slice *rest, struct entry *entry) WARN_UNUSED;
 
 #endif

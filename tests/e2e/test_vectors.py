@@ -118,7 +118,7 @@ def http_cases():
             text = file.read()
         titles = []
         meta = None
-        blocks = re.finditer(r"^(#+) (.*)$|<!-- meta=(.*?) -->|^```(http|log)\n(.*?)^```", text,
+        blocks = re.finditer(r"^(#+) ([^\n]*)$|<!-- meta=([^\n]*?) -->|^```(http|log)\n(.*?)^```", text,
                              re.MULTILINE | re.DOTALL)
         source = None
         for block in blocks:

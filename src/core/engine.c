@@ -270,8 +270,13 @@ static enum place_outcome reserve(struct engine *engine, const struct heartbeat 
     if (engine->backlog >= engine->cfg.backlog_max) {
         return PLACE_BACKLOG;
     }
-    bool new_set = (heartbeat->flags & HEARTBEAT_GROUPS) && heartbeat->groups.len > 0 &&
-                   group_sets_find(&event->sets, heartbeat->groups) == INDEX_NONE;
+    bool new_set = false;
+    if (heartbeat->flags & HEARTBEAT_GROUPS) {
+        uint32_t set = group_sets_find(&event->sets, heartbeat->groups);
+        new_set = set == INDEX_NONE;
+        place->same_groups =
+            place->viewer_no != MEMBER_NONE && event->viewers[place->viewer_no].groups == set;
+    }
     if (new_set && event->sets.sets_count + event->sets_reserved >= GROUP_SETS_MAX) {
         return PLACE_GROUPS_FULL;
     }

@@ -77,7 +77,9 @@ enum place_outcome {
  * be copied (the key points into it). */
 struct place {
     enum place_outcome outcome;
-    bool refresh; /* the profile is older than profile_ttl: look it up again, without waiting */
+    bool same_groups; /* the groups that came with the heartbeat are those the viewer has: they need
+                         not be journaled */
+    bool refresh;     /* the profile is older than profile_ttl: look it up again, without waiting */
     uint32_t viewer_hash, session_hash;
     uint32_t viewer_no; /* MEMBER_NONE: new */
     uint32_t member_no; /* in the session's audience; MEMBER_NONE: new or no session */
@@ -149,11 +151,18 @@ typedef void live_count_fn(void *ctx, bool is_group, struct slice key, uint32_t 
 enum figures_outcome engine_live(struct engine *engine, struct slice event, struct slice session,
                                  uint64_t *active, live_count_fn *fn, void *ctx) WARN_UNUSED;
 
-/* One viewer's latest viewing in the event and in each session.  *attended = false: never came.
- * Cost: O(sessions). */
+/* Frames of the audience that are over and were not collected yet, oldest first. */
+typedef void frame_fn(void *ctx, const struct frame_row *frame);
+enum figures_outcome engine_frames(struct engine *engine, struct slice event, struct slice session,
+                                   frame_fn *fn, void *ctx) WARN_UNUSED;
+
+/* One viewer's latest viewing in the event and in each session, and those that are over and were
+ * not collected yet.  *attended = false: never came.  Cost: O(sessions + viewings not collected).
+ */
 struct viewer_viewing {
     struct slice session;
     int64_t start_ms, end_ms;
+    bool latest; /* else `alive` and `country` say nothing */
     bool alive;
     country_t country;
 };

@@ -89,6 +89,27 @@ enum figures_outcome engine_live(struct engine *engine, struct slice event, stru
     return outcome;
 }
 
+enum figures_outcome engine_frames(struct engine *engine, struct slice event, struct slice session,
+                                   frame_fn *fn, void *ctx)
+{
+    struct audience *audience;
+    enum figures_outcome outcome = find(engine, event, session, &audience);
+    if (audience == NULL) {
+        return outcome;
+    }
+    audience_update(engine, audience);
+    for (uint32_t i = 0; i < audience->frames_count; i++) {
+        const struct frame_over *frame = &audience->frames[i];
+        struct frame_row row = {.start_ms = frame->start_ms,
+                                .end_ms = frame->end_ms,
+                                .viewers = frame->viewers,
+                                .groups = slice_of(frame->groups, frame->groups_len),
+                                .countries = slice_of(frame->countries, frame->countries_len)};
+        fn(ctx, &row);
+    }
+    return outcome;
+}
+
 enum figures_outcome engine_viewer(struct engine *engine, struct slice event_id,
                                    struct slice viewer, bool *attended, struct slice *groups,
                                    viewer_viewing_fn *fn, void *ctx)
@@ -118,9 +139,19 @@ enum figures_outcome engine_viewer(struct engine *engine, struct slice event_id,
         struct viewer_viewing viewing = {.session = audience_session(audience),
                                          .start_ms = member->start_ms,
                                          .end_ms = member->end_ms,
+                                         .latest = true,
                                          .alive = member->list != ALIVE_NOT,
                                          .country = member->country};
         fn(ctx, &viewing);
+        for (uint32_t c = 0; c < audience->closed_count; c++) {
+            const struct viewing_row *closed = &audience->closed[c];
+            if (closed->member_no == number) {
+                viewing.latest = viewing.alive = false;
+                viewing.start_ms = closed->start_ms;
+                viewing.end_ms = closed->end_ms;
+                fn(ctx, &viewing);
+            }
+        }
     }
     return FIGURES_OK;
 }

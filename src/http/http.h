@@ -40,11 +40,12 @@ enum http_method {
 
 struct http_request {
     enum http_method method;
-    struct slice path;  /* raw, before '?', starts with '/' */
+    struct slice path;  /* raw, before '?', starts with '/'; or "*" (OPTIONS only) */
     struct slice query; /* raw, after '?', or empty */
     struct slice authorization, content_type, referer, origin, accept, forwarded_for;
     struct slice watched[HTTP_WATCHED_MAX]; /* values in the order of http_config.watched; the first
-                                               one if a header comes twice */
+                                               one if a header comes twice; several lines of
+                                               X-Forwarded-For are joined with ", " */
     struct slice body;                      /* contiguous, chunks removed */
 };
 
@@ -64,6 +65,10 @@ struct http_config {
     uint32_t head_bytes_max;  /* request line and headers: 431 above, 414 for the line */
     uint32_t header_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms;
     const char *watched[HTTP_WATCHED_MAX]; /* header names, NULL-ended when fewer */
+    /* Bounds that seldom need a change; 0: the default. */
+    unsigned buffers_max;      /* per worker: requests being read or answered at one time, 17 KiB
+                                  each; above it a request waits unread.  8192 */
+    uint32_t output_bytes_max; /* what one peer may leave unread of an answer.  64 MiB */
 };
 
 struct http_handler {
@@ -123,6 +128,8 @@ struct http_counters {
     uint64_t connections_open, connections_total, connections_refused;
     uint64_t requests_total, responses_2xx, responses_3xx, responses_4xx, responses_5xx;
     uint64_t parse_errors, timeouts, bytes_in, bytes_out;
+    uint64_t accept_pauses; /* times that no descriptor was left and accepting stopped for 100 ms */
+    uint64_t buffer_waits;  /* times that a request had to wait for one of buffers_max */
 };
 void http_server_counters(const struct http_server *server, struct http_counters *counters);
 

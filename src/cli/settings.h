@@ -10,7 +10,7 @@
  * are left unread.
  *
  * Memory:  text values borrow from argv, the environment and the table, or belong to the settings
- *          (config file): settings_fini frees those.
+ *          (config file): settings_fini frees those.  Not to be copied: some point into it.
  * Threads: written by settings_read, then constant. */
 #ifndef NOVABEAT_CLI_SETTINGS_H
 #define NOVABEAT_CLI_SETTINGS_H
@@ -145,7 +145,7 @@ void settings_fini(struct settings *settings);
  * their number.  environment: like environ.  On SETTINGS_WRONG why holds one line without newline
  * that names the setting, the value and the source. */
 enum settings_outcome settings_read(struct settings *settings, enum command command, int *argc,
-                                    char **argv, char *const *environment,
+                                    char **argv, const char *const *environment,
                                     char why[SETTINGS_WHY_BYTES]);
 
 /* "serve" for COMMAND_SERVE; and back: false when there is no such command. */

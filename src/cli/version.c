@@ -1,0 +1,31 @@
+/* version.c -- novabeat version: this program, its compiler, its libraries. */
+#include <stdio.h>
+
+#include <jansson.h>
+#include <llhttp.h>
+#include <sodium.h>
+#include <sqlite3.h>
+
+#include "cli/commands.h"
+
+int command_version(const struct settings *settings, int argc, char **argv)
+{
+    (void)settings;
+    (void)argv;
+    if (argc > 0) {
+        fprintf(stderr, "novabeat: version takes no arguments\n");
+        return EXIT_USAGE;
+    }
+    printf("novabeat %s\n", NOVABEAT_VERSION);
+#ifdef __clang__
+    printf("  compiler  clang %s\n", __clang_version__);
+#else
+    printf("  compiler  gcc %s\n", __VERSION__);
+#endif
+    printf("  sqlite    %s\n", sqlite3_libversion());
+    printf("  llhttp    %d.%d.%d\n", LLHTTP_VERSION_MAJOR, LLHTTP_VERSION_MINOR,
+           LLHTTP_VERSION_PATCH);
+    printf("  libsodium %s\n", sodium_version_string());
+    printf("  jansson   %s\n", jansson_version_str());
+    return EXIT_WELL;
+}

@@ -26,6 +26,6 @@ int command_version(const struct settings *settings, int argc, char **argv)
     printf("  llhttp    %d.%d.%d\n", LLHTTP_VERSION_MAJOR, LLHTTP_VERSION_MINOR,
            LLHTTP_VERSION_PATCH);
     printf("  libsodium %s\n", sodium_version_string());
-    printf("  jansson   %s\n", jansson_version_str());
+    printf("  jansson   %s\n", JANSSON_VERSION);
     return EXIT_WELL;
 }

@@ -1,0 +1,212 @@
+/* bench_records.c -- what the record store costs: one event of many viewers, written, rewritten,
+ * loaded, and searched for one viewer.
+ *
+ *     bench_records [FOLDER [VIEWERS [ROWS_PER_COMMIT]]]      default: /tmp 1000000 100000
+ *
+ * Seconds are of the process's CPU time (user and system; the load's also of the wall clock). */
+#include "records/records.h"
+#include "base/assert.h"
+#include "base/memory.h"
+#include "core/country.h"
+#include "core/engine.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#define START_MS   1700000000000
+#define UUID_BYTES 36
+
+static double cpu_seconds(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+static double wall_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static long resident_kib(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_maxrss;
+}
+
+static uint64_t random_next(uint64_t *state)
+{
+    uint64_t z = (*state += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+static void must(enum err err, struct records_link *link)
+{
+    if (err != ERR_NONE) {
+        fprintf(stderr, "%s: %s\n", err_name(err), records_why(link));
+        exit(1);
+    }
+}
+
+/* Random ids as most platforms have them. */
+static char *make_ids(uint32_t viewers)
+{
+    char *ids = memory_alloc((size_t)viewers * UUID_BYTES + 1);
+    uint64_t seed = 1;
+    for (uint32_t i = 0; i < viewers; i++) {
+        uint64_t a = random_next(&seed), b = random_next(&seed);
+        snprintf(ids + (size_t)i * UUID_BYTES, UUID_BYTES + 1, "%08x-%04x-%04x-%04x-%012llx",
+                 (unsigned)(a >> 32), (unsigned)(a >> 16) & 0xffff, (unsigned)a & 0xffff,
+                 (unsigned)(b >> 48), (unsigned long long)b & 0xffffffffffff);
+    }
+    return ids;
+}
+
+/* Writes every viewer once, `batch` rows a commit; beat 0 inserts. */
+static void sweep(struct records_link *link, const char *ids, uint32_t viewers, uint32_t batch,
+                  uint32_t beat)
+{
+    struct member_row *members = memory_alloc(batch * sizeof *members);
+    country_t country;
+    ASSERT(country_pack(SLICE_LIT("HK"), &country));
+    double start = cpu_seconds();
+    for (uint32_t first = 0; first < viewers; first += batch) {
+        uint32_t count = viewers - first < batch ? viewers - first : batch;
+        for (uint32_t i = 0; i < count; i++) {
+            uint32_t no = first + i;
+            int64_t at_ms = START_MS + no + (int64_t)beat * 60000;
+            members[i] = (struct member_row){
+                .member_no = no,
+                .viewer_no = no,
+                .created = beat == 0,
+                .viewer = slice_of(beat == 0 ? ids + (size_t)no * UUID_BYTES : NULL,
+                                   beat == 0 ? UUID_BYTES : 0),
+                .country = country,
+                .profile_due_ms = START_MS + 600000,
+                .start_ms = START_MS + no,
+                .end_ms = at_ms,
+                .expiry_ms = at_ms + 65000,
+                .counted_frame_ms = at_ms / 300000 * 300000,
+            };
+        }
+        struct change change = {
+            .audience = {.event = SLICE_LIT("bench"),
+                         .seq = 1 + first + (uint64_t)beat * viewers,
+                         .as_of_ms = START_MS,
+                         .attended = beat == 0 ? first + count : viewers,
+                         .logins = beat == 0 ? first + count : viewers,
+                         .total_ms = (int64_t)beat * 60000 * viewers,
+                         .peak_ms = START_MS,
+                         .frame_length_ms = 300000},
+            .members_count = count,
+        };
+        struct changes changes = {.changes = &change,
+                                  .changes_count = 1,
+                                  .members = members,
+                                  .members_count = count,
+                                  .covered_seq = change.audience.seq};
+        must(records_commit(link, &changes), link);
+    }
+    double seconds = cpu_seconds() - start;
+    printf("%s %u members, %u a commit: %.2f s, %.2f million a CPU second\n",
+           beat == 0 ? "insert" : "update", viewers, batch, seconds, viewers / seconds / 1e6);
+    free(members);
+}
+
+static enum err count_viewing(void *ctx, const struct viewing_of_viewer *viewing)
+{
+    *(uint32_t *)ctx += viewing->start_ms >= START_MS;
+    return ERR_NONE;
+}
+
+static void find(const char *where, const char *ids, uint32_t viewers)
+{
+    struct records_link *link;
+    must(records_open(where, false, &link, NULL, 0), NULL);
+    double worst = 0;
+    for (uint32_t i = 0; i < 10; i++) {
+        uint32_t found = 0, no = (uint32_t)((uint64_t)(viewers - 1) * (i + 1) / 10);
+        double start = wall_seconds();
+        must(records_viewings(link, SLICE_LIT("bench"),
+                              slice_of(ids + (size_t)no * UUID_BYTES, UUID_BYTES), 0, count_viewing,
+                              &found),
+             link);
+        double seconds = wall_seconds() - start;
+        ASSERT(found == 1);
+        worst = seconds > worst ? seconds : worst;
+    }
+    printf("find one viewer: %.0f ms at worst\n", worst * 1e3);
+    records_close(link);
+}
+
+static void load(const char *where, uint32_t viewers)
+{
+    struct records_link *link;
+    struct event *event;
+    const struct engine_config cfg = {
+        .windows = {65000, 125000, 35000, 150000, 300000},
+        .profile_ttl_ms = 600000,
+        .event_idle_ms = 3600000,
+        .events_max = 8,
+        .sessions_max = 8,
+        .viewers_max = VIEWERS_PER_EVENT_MAX,
+        .backlog_max = 1000,
+    };
+    must(records_open(where, false, &link, NULL, 0), NULL);
+    double cpu = cpu_seconds(), wall = wall_seconds();
+    must(records_event_load(link, &cfg, SLICE_LIT("bench"), &event), link);
+    printf("load %u members: %.2f s of CPU, %.2f s\n", viewers, cpu_seconds() - cpu,
+           wall_seconds() - wall);
+    event_free(event);
+    records_close(link);
+}
+
+int main(int argc, char **argv)
+{
+    const char *folder = argc > 1 ? argv[1] : "/tmp";
+    uint32_t viewers = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 1000000;
+    uint32_t batch = argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 10) : 100000;
+    char path[4096], wal[4200], why[256];
+    snprintf(path, sizeof path, "%s/bench_records_%d.db", folder, (int)getpid());
+    snprintf(wal, sizeof wal, "%s-wal", path);
+
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    memory_init();
+    char *ids = make_ids(viewers);
+    struct records_link *link;
+    if (records_open(path, true, &link, why, sizeof why) != ERR_NONE) {
+        fprintf(stderr, "%s\n", why);
+        return 1;
+    }
+    long before_kib = resident_kib();
+    sweep(link, ids, viewers, batch, 0);
+    for (uint32_t beat = 1; beat <= 3; beat++) {
+        sweep(link, ids, viewers, batch, beat);
+    }
+    printf("the writing link took %ld KiB at most\n", resident_kib() - before_kib);
+    FILE *file = fopen(wal, "r");
+    if (file != NULL) {
+        fseek(file, 0, SEEK_END);
+        printf("WAL file: %ld KiB\n", ftell(file) / 1024);
+        fclose(file);
+    }
+    records_close(link);
+    file = fopen(path, "r");
+    fseek(file, 0, SEEK_END);
+    printf("database file: %ld KiB\n", ftell(file) / 1024);
+    fclose(file);
+    find(path, ids, viewers);
+    load(path, viewers);
+    unlink(path);
+    free(ids);
+    return 0;
+}

@@ -1,0 +1,146 @@
+/* records.c -- finds the backend by the scheme of `where` and passes every call on to it. */
+#include "records/backend.h"
+
+#include "base/assert.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+/* The text after the scheme, or NULL when `where` has another one. */
+static const char *after_scheme(const char *where, const char *scheme)
+{
+    size_t len = strlen(scheme);
+    return strncmp(where, scheme, len) == 0 ? where + len : NULL;
+}
+
+enum err records_open(const char *where, bool create, struct records_link **link, char *why,
+                      size_t why_bytes)
+{
+    char unused[RECORDS_WHY_BYTES];
+    if (why == NULL) {
+        why = unused;
+        why_bytes = sizeof unused;
+    }
+    ASSERT(why_bytes > 0);
+    why[0] = '\0';
+    *link = NULL;
+    if (after_scheme(where, "postgresql://") != NULL ||
+        after_scheme(where, "postgres://") != NULL) {
+        snprintf(why, why_bytes, "postgresql is not built in yet");
+        return ERR_INVALID;
+    }
+    const char *path = after_scheme(where, "sqlite:");
+    if (path == NULL && strstr(where, "://") != NULL) {
+        snprintf(why, why_bytes, "\"%s\" is no record store that is known; say sqlite:PATH", where);
+        return ERR_INVALID;
+    }
+    path = path == NULL ? where : path;
+    if (path[0] == '\0') {
+        snprintf(why, why_bytes, "the record store's path is empty");
+        return ERR_INVALID;
+    }
+    return records_sqlite_open(path, create, link, why, why_bytes);
+}
+
+void records_close(struct records_link *link)
+{
+    if (link != NULL) {
+        link->backend->close(link);
+    }
+}
+
+const char *records_why(const struct records_link *link)
+{
+    return link->why;
+}
+
+enum err records_fail(struct records_link *link, enum err err, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(link->why, sizeof link->why, format, arguments);
+    va_end(arguments);
+    return err;
+}
+
+enum err records_commit(struct records_link *link, const struct changes *changes)
+{
+    return link->backend->commit(link, changes);
+}
+
+enum err records_profiles_put(struct records_link *link, const struct profile *profiles,
+                              size_t count)
+{
+    return link->backend->profiles_put(link, profiles, count);
+}
+
+enum err records_covered(struct records_link *link, uint64_t *covered_seq)
+{
+    return link->backend->covered(link, covered_seq);
+}
+
+enum err records_live_events(struct records_link *link, records_event_fn *fn, void *ctx)
+{
+    return link->backend->live_events(link, fn, ctx);
+}
+
+enum err records_event_load(struct records_link *link, const struct engine_config *cfg,
+                            struct slice event, struct event **out)
+{
+    return link->backend->event_load(link, cfg, event, out);
+}
+
+enum err records_profiles_get(struct records_link *link, struct profile_lookup *lookups,
+                              size_t count)
+{
+    return link->backend->profiles_get(link, lookups, count);
+}
+
+enum err records_profile_get(struct records_link *link, struct slice event, struct slice viewer,
+                             records_profile_fn *fn, void *ctx)
+{
+    return link->backend->profile_get(link, event, viewer, fn, ctx);
+}
+
+enum err records_profiles_each(struct records_link *link, struct slice event,
+                               struct slice after_event, struct slice after_viewer, uint64_t limit,
+                               records_profile_fn *fn, void *ctx)
+{
+    return link->backend->profiles_each(link, event, after_event, after_viewer, limit, fn, ctx);
+}
+
+enum err records_profiles_count(struct records_link *link, struct slice event, uint64_t *count)
+{
+    return link->backend->profiles_count(link, event, count);
+}
+
+enum err records_events_each(struct records_link *link, struct slice after, uint64_t limit,
+                             records_event_fn *fn, void *ctx)
+{
+    return link->backend->events_each(link, after, limit, fn, ctx);
+}
+
+enum err records_audiences(struct records_link *link, struct slice event, struct slice session,
+                           bool sessions, records_audience_fn *fn, void *ctx)
+{
+    ASSERT(!sessions || session.len == 0);
+    return link->backend->audiences(link, event, session, sessions, fn, ctx);
+}
+
+enum err records_frames(struct records_link *link, struct slice event, struct slice session,
+                        int64_t from_ms, int64_t to_ms, uint64_t limit, records_frame_fn *fn,
+                        void *ctx)
+{
+    return link->backend->frames(link, event, session, from_ms, to_ms, limit, fn, ctx);
+}
+
+enum err records_viewings(struct records_link *link, struct slice event, struct slice viewer,
+                          uint64_t limit, records_viewing_fn *fn, void *ctx)
+{
+    return link->backend->viewings(link, event, viewer, limit, fn, ctx);
+}
+
+enum err records_check(struct records_link *link, records_finding_fn *fn, void *ctx)
+{
+    return link->backend->check(link, fn, ctx);
+}

@@ -1,0 +1,178 @@
+/* sqlite_check.c -- is this store whole?  The database's own checks, then ours.
+ *
+ * Each of our rules is a query that selects a sentence for every violation.  Figures of an audience
+ * are compared with its rows only where its `seq` is covered: otherwise rows may be behind, and the
+ * journal holds the rest (core/changes.h). */
+#include "records/sqlite.h"
+
+#include <stdio.h>
+
+/* Findings of one rule that are told; more of the same help nobody. */
+#define FINDINGS_MAX 20
+
+#define SQL_NAMED                                                                                  \
+    "named AS (SELECT audience.*, 'audience ' || event.name || '/' || session AS title "           \
+    "FROM audience JOIN event ON event.id = audience.event_id) "
+#define SQL_COVERED "seq <= coalesce((SELECT value FROM meta WHERE name = 'covered_seq'), 0)"
+
+static const char *const rules[] = {
+    /* ---- audiences ---- */
+    "SELECT 'event ' || name || ' has no audience of its own' FROM event "
+    "WHERE NOT EXISTS (SELECT 1 FROM audience WHERE event_id = event.id AND session = '')",
+
+    "WITH " SQL_NAMED ", counted AS ("
+    " SELECT title, seq, attended,"
+    " (SELECT count(*) FROM attendance WHERE audience_id = named.id) AS members FROM named) "
+    "SELECT title || ' says ' || attended || ' attended, but ' || members || ' are stored' "
+    "FROM counted WHERE members > attended OR (members < attended AND " SQL_COVERED ")",
+
+    "WITH " SQL_NAMED ", every AS ("
+    " SELECT audience_id, start_ms, end_ms FROM attendance"
+    " UNION ALL SELECT audience_id, start_ms, end_ms FROM viewing),"
+    " sums AS (SELECT audience_id, count(*) AS viewings, sum(end_ms - start_ms) AS total"
+    " FROM every GROUP BY audience_id) "
+    "SELECT title || ' says ' || logins || ' viewings of ' || total_ms || ' ms in all, but '"
+    " || viewings || ' of ' || total || ' ms are stored' "
+    "FROM named JOIN sums ON audience_id = named.id "
+    "WHERE viewings > logins OR (" SQL_COVERED " AND (viewings <> logins OR total <> total_ms))",
+
+    "WITH " SQL_NAMED
+    "SELECT title || ' has a peak of ' || peak_count || ', but only ' || attended || ' attended' "
+    "FROM named WHERE peak_count > attended",
+
+    /* ---- members ---- */
+    "WITH " SQL_NAMED "SELECT title || ': member ' || member_no || "
+    "CASE WHEN session = '' THEN ' has no viewer id' ELSE ' has a viewer id of its own' END "
+    "FROM attendance JOIN named ON named.id = audience_id "
+    "WHERE (session = '') <> (viewer IS NOT NULL AND viewer <> '')",
+
+    "WITH " SQL_NAMED "SELECT title || ' has viewer ' || viewer || ' ' || count(*) || ' times' "
+    "FROM attendance JOIN named ON named.id = audience_id "
+    "WHERE viewer IS NOT NULL GROUP BY audience_id, viewer HAVING count(*) > 1",
+
+    "WITH " SQL_NAMED "SELECT title || ' has viewer number ' || viewer_no || ' more than once' "
+    "FROM attendance JOIN named ON named.id = audience_id "
+    "GROUP BY audience_id, viewer_no HAVING count(*) > 1",
+
+    "WITH " SQL_NAMED "SELECT named.title || ': member ' || member.member_no || "
+    "' is viewer number ' || member.viewer_no || ', whom the event does not have' "
+    "FROM named JOIN attendance AS member ON member.audience_id = named.id "
+    "LEFT JOIN audience AS own ON own.event_id = named.event_id AND own.session = '' "
+    "LEFT JOIN attendance AS known"
+    " ON known.audience_id = own.id AND known.member_no = member.viewer_no "
+    "WHERE known.member_no IS NULL OR (named.session = '' AND member.viewer_no <> "
+    "member.member_no)",
+
+    "WITH " SQL_NAMED
+    "SELECT title || ': member ' || member_no || ' has a country \"' || country || "
+    "'\"' FROM attendance JOIN named ON named.id = audience_id "
+    "WHERE country NOT GLOB '[A-Z0-9][A-Z0-9]'",
+
+    "WITH " SQL_NAMED ", used AS ("
+    " SELECT DISTINCT audience_id, groups AS set_no FROM attendance"
+    " UNION SELECT DISTINCT audience_id, lease_groups FROM attendance) "
+    "SELECT title || ' uses group set ' || set_no || ', which is not stored' "
+    "FROM used JOIN named ON named.id = audience_id "
+    "WHERE set_no <> 0 AND NOT EXISTS (SELECT 1 FROM group_set"
+    " WHERE group_set.event_id = named.event_id AND group_set.set_no = used.set_no)",
+
+    "SELECT 'event ' || event.name || ' has ' || count(*) || ' group sets numbered up to '"
+    " || max(set_no) FROM group_set JOIN event ON event.id = event_id "
+    "GROUP BY event_id HAVING min(set_no) < 1 OR max(set_no) <> count(*)",
+
+    /* ---- viewings ---- */
+    "WITH " SQL_NAMED ", every AS ("
+    " SELECT audience_id, member_no, start_ms, end_ms FROM attendance"
+    " UNION ALL SELECT audience_id, member_no, start_ms, end_ms FROM viewing) "
+    "SELECT title || ': a viewing of member ' || member_no || ' ends at ' || end_ms || "
+    "', before it starts at ' || start_ms "
+    "FROM every JOIN named ON named.id = audience_id WHERE end_ms < start_ms",
+
+    "WITH " SQL_NAMED ", ordered AS ("
+    " SELECT audience_id, member_no, start_ms, end_ms,"
+    " lead(start_ms, 1, (SELECT start_ms FROM attendance"
+    "  WHERE attendance.audience_id = viewing.audience_id"
+    "  AND attendance.member_no = viewing.member_no))"
+    " OVER (PARTITION BY audience_id, member_no ORDER BY start_ms) AS next_ms FROM viewing) "
+    "SELECT title || ': a viewing of member ' || member_no || ' ends at ' || end_ms || "
+    "', after the next has started at ' || next_ms "
+    "FROM ordered JOIN named ON named.id = audience_id WHERE end_ms >= next_ms",
+
+    /* ---- frames ---- */
+    "WITH " SQL_NAMED ", ordered AS ("
+    " SELECT *, lag(end_ms) OVER (PARTITION BY audience_id ORDER BY start_ms) AS before_ms"
+    " FROM frame) "
+    "SELECT title || ': the frame of ' || start_ms || ' is empty or overlaps the one before' "
+    "FROM ordered JOIN named ON named.id = audience_id "
+    "WHERE end_ms <= start_ms OR before_ms > start_ms",
+
+    "WITH " SQL_NAMED "SELECT title || ': the frame of ' || start_ms || ' has no readable counts' "
+    "FROM frame JOIN named ON named.id = audience_id "
+    "WHERE NOT (json_valid(groups) AND json_valid(countries))",
+
+    "WITH " SQL_NAMED "SELECT title || ': the frame of ' || start_ms || ' has ' || viewers || "
+    "' viewers, but its countries add up to another number' "
+    "FROM frame JOIN named ON named.id = audience_id "
+    "WHERE json_valid(countries)"
+    " AND viewers <> (SELECT coalesce(sum(value), 0) FROM json_each(countries))",
+
+    /* ---- profiles ---- */
+    "SELECT 'the profile of ' || viewer || ' in event ' || event || ' has no list of groups' "
+    "FROM profile WHERE NOT json_valid(groups) OR json_type(groups) <> 'array'",
+};
+
+/* The database's own check says "ok" when there is nothing to tell. */
+static enum err run_rule(struct sqlite_link *link, const char *sql, records_finding_fn *fn,
+                         void *ctx)
+{
+    sqlite3_stmt *stmt;
+    if (sqlite3_prepare_v2(link->db, sql, -1, &stmt, NULL) != SQLITE_OK) {
+        return sqlite_fail(link, sql);
+    }
+    enum err err = ERR_NONE;
+    uint64_t findings = 0;
+    while (sqlite_row(link, stmt, &err)) {
+        struct slice text = sqlite_column_slice(stmt, 0);
+        if (slice_equal(text, SLICE_LIT("ok"))) {
+            continue;
+        }
+        if (findings++ < FINDINGS_MAX) {
+            fn(ctx, text.ptr == NULL ? "(a finding without words)" : text.ptr);
+        }
+    }
+    sqlite3_finalize(stmt);
+    if (findings > FINDINGS_MAX) {
+        char more[64];
+        snprintf(more, sizeof more, "… and %llu more like it",
+                 (unsigned long long)(findings - FINDINGS_MAX));
+        fn(ctx, more);
+    }
+    return err;
+}
+
+/* PRAGMA foreign_key_check gives a row (table, rowid, parent, constraint) for each orphan. */
+static enum err check_parents(struct sqlite_link *link, records_finding_fn *fn, void *ctx)
+{
+    return run_rule(link,
+                    "SELECT count(*) || ' rows of table ' || \"table\" || ' have no ' || parent || "
+                    "' row' FROM pragma_foreign_key_check GROUP BY \"table\", parent",
+                    fn, ctx);
+}
+
+enum err sqlite_check(struct records_link *base, records_finding_fn *fn, void *ctx)
+{
+    struct sqlite_link *link = sqlite_link_of(base);
+    enum err err = sqlite_read_begin(link);
+    if (err != ERR_NONE) {
+        return err;
+    }
+    err = run_rule(link, "PRAGMA integrity_check", fn, ctx);
+    if (err == ERR_NONE) {
+        err = check_parents(link, fn, ctx);
+    }
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0] && err == ERR_NONE; i++) {
+        err = run_rule(link, rules[i], fn, ctx);
+    }
+    sqlite_read_end(link);
+    return err;
+}

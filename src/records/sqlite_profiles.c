@@ -1,0 +1,165 @@
+/* sqlite_profiles.c -- what is known about viewers beforehand. */
+#include "records/sqlite.h"
+
+#include "records/json_text.h"
+#include "base/assert.h"
+
+/* ---- writing ---- */
+
+static enum err put_all(struct sqlite_link *link, const struct profile *profiles, size_t count)
+{
+    sqlite3_stmt *stmt;
+    enum err err = sqlite_prepare(link, SQL_PROFILE_PUT, &stmt);
+    for (size_t i = 0; i < count && err == ERR_NONE; i++) {
+        buffer_reset(&link->groups);
+        json_groups_write(&link->groups, profiles[i].groups);
+        ASSERT(buffer_outcome(&link->groups) == BUFFER_OK);
+        sqlite_bind_slice(stmt, 1, profiles[i].event);
+        sqlite_bind_slice(stmt, 2, profiles[i].viewer);
+        sqlite_bind_slice(stmt, 3, profiles[i].name);
+        sqlite_bind_slice(stmt, 4, buffer_slice(&link->groups));
+        err = sqlite_run(link, stmt);
+    }
+    return err;
+}
+
+enum err sqlite_profiles_put(struct records_link *base, const struct profile *profiles,
+                             size_t count)
+{
+    struct sqlite_link *link = sqlite_link_of(base);
+    enum err err = sqlite_write_begin(link);
+    if (err == ERR_NONE) {
+        err = put_all(link, profiles, count);
+        err = sqlite_write_end(link, err);
+    }
+    return err;
+}
+
+/* ---- reading ---- */
+
+/* `packed` holds the groups until the next row. */
+static enum err read_profile(struct sqlite_link *link, sqlite3_stmt *stmt,
+                             char packed[GROUPS_PACKED_BYTES_MAX], struct profile *profile)
+{
+    size_t len;
+    profile->event = sqlite_column_slice(stmt, 0);
+    profile->viewer = sqlite_column_slice(stmt, 1);
+    profile->name = sqlite_column_slice(stmt, 2);
+    if (!json_groups_read(sqlite_column_slice(stmt, 3), packed, &len)) {
+        return records_fail(&link->link, ERR_DAMAGED,
+                            "the profile of %.*s in event %.*s has no list of groups",
+                            SLICE_ARG(profile->viewer), SLICE_ARG(profile->event));
+    }
+    profile->groups = slice_of(packed, len);
+    return ERR_NONE;
+}
+
+/* Steps through bound profiles; *found: how many there were. */
+static enum err each_profile(struct sqlite_link *link, sqlite3_stmt *stmt, records_profile_fn *fn,
+                             void *ctx, uint64_t *found)
+{
+    enum err err = ERR_NONE;
+    for (*found = 0; sqlite_row(link, stmt, &err); ++*found) {
+        char packed[GROUPS_PACKED_BYTES_MAX];
+        struct profile profile;
+        err = read_profile(link, stmt, packed, &profile);
+        if (err == ERR_NONE) {
+            err = fn(ctx, &profile);
+        }
+        if (err != ERR_NONE) {
+            sqlite3_reset(stmt);
+            break;
+        }
+    }
+    return err;
+}
+
+static enum err copy_groups(void *ctx, const struct profile *profile)
+{
+    struct profile_lookup *lookup = ctx;
+    lookup->found = true;
+    lookup->groups_len = profile->groups.len;
+    if (profile->groups.len > 0) {
+        memcpy(lookup->groups, profile->groups.ptr, profile->groups.len);
+    }
+    return ERR_NONE;
+}
+
+enum err sqlite_profiles_get(struct records_link *base, struct profile_lookup *lookups,
+                             size_t count)
+{
+    struct sqlite_link *link = sqlite_link_of(base);
+    enum err err = sqlite_read_begin(link);
+    if (err != ERR_NONE) {
+        return err;
+    }
+    for (size_t i = 0; i < count && err == ERR_NONE; i++) {
+        lookups[i].found = false;
+        lookups[i].groups_len = 0;
+        err =
+            sqlite_profile_get(base, lookups[i].event, lookups[i].viewer, copy_groups, &lookups[i]);
+        err = err == ERR_NOT_FOUND ? ERR_NONE : err;
+    }
+    sqlite_read_end(link);
+    return err;
+}
+
+enum err sqlite_profile_get(struct records_link *base, struct slice event, struct slice viewer,
+                            records_profile_fn *fn, void *ctx)
+{
+    struct sqlite_link *link = sqlite_link_of(base);
+    sqlite3_stmt *stmt;
+    uint64_t found;
+    enum err err = sqlite_read_begin(link);
+    if (err != ERR_NONE) {
+        return err;
+    }
+    err = sqlite_prepare(link, SQL_PROFILE_GET, &stmt);
+    if (err == ERR_NONE) {
+        sqlite_bind_slice(stmt, 1, event);
+        sqlite_bind_slice(stmt, 2, viewer);
+        err = each_profile(link, stmt, fn, ctx, &found);
+        err = err == ERR_NONE && found == 0 ? ERR_NOT_FOUND : err;
+    }
+    sqlite_read_end(link);
+    return err;
+}
+
+enum err sqlite_profiles_each(struct records_link *base, struct slice event,
+                              struct slice after_event, struct slice after_viewer, uint64_t limit,
+                              records_profile_fn *fn, void *ctx)
+{
+    struct sqlite_link *link = sqlite_link_of(base);
+    sqlite3_stmt *stmt;
+    uint64_t found;
+    enum err err = sqlite_read_begin(link);
+    if (err != ERR_NONE) {
+        return err;
+    }
+    err = sqlite_prepare(link, event.len > 0 ? SQL_PROFILES_OF : SQL_PROFILES_ALL, &stmt);
+    if (err == ERR_NONE) {
+        sqlite_bind_slice(stmt, 1, event.len > 0 ? event : after_event);
+        sqlite_bind_slice(stmt, 2, after_viewer);
+        sqlite_bind_limit(stmt, 3, limit);
+        err = each_profile(link, stmt, fn, ctx, &found);
+    }
+    sqlite_read_end(link);
+    return err;
+}
+
+enum err sqlite_profiles_count(struct records_link *base, struct slice event, uint64_t *count)
+{
+    struct sqlite_link *link = sqlite_link_of(base);
+    sqlite3_stmt *stmt;
+    int64_t value = 0;
+    enum err err =
+        sqlite_prepare(link, event.len > 0 ? SQL_PROFILES_COUNT : SQL_PROFILES_COUNT_ALL, &stmt);
+    if (err == ERR_NONE) {
+        if (event.len > 0) {
+            sqlite_bind_slice(stmt, 1, event);
+        }
+        err = sqlite_one(link, stmt, &value);
+    }
+    *count = (uint64_t)value;
+    return err;
+}

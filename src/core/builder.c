@@ -151,7 +151,8 @@ enum err event_builder_member(struct event_builder *builder, struct slice sessio
     } else if (audience_find(audience, row->viewer_no) != MEMBER_NONE) {
         return REFUSE(why, "a viewer is twice in a session");
     }
-    struct member *member = &audience->members[audience_append(audience, row->viewer_no)];
+    uint32_t number = audience_append(audience, row->viewer_no); /* moves the array: not inline */
+    struct member *member = &audience->members[number];
     member->start_ms = row->start_ms;
     member->end_ms = row->end_ms;
     member->lease_ms = (int32_t)lease_ms;

@@ -550,7 +550,7 @@ static void test_docs_are_current(void **state)
     static const char here[] = "tests/unit/cli/test_settings.c";
     char path[4096];
     size_t top = strlen(__FILE__) - strlen(here);
-    assert_string_equal(__FILE__ + top, here);
+    assert_string_equal(&__FILE__[top], here);
     snprintf(path, sizeof path, "%.*sdocs/SETTINGS.md", (int)top, __FILE__);
     FILE *file = fopen(path, "r");
     assert_non_null(file);

@@ -116,8 +116,10 @@ struct settings {
 
     /* simulate */
     const char *target;
-    uint64_t viewers, sessions, connections, seed;
+    uint64_t viewers, sessions, connections, seed, sample;
     int64_t duration_ms;
+    const char *plan_state, *verify; /* "" when not given */
+    bool json;
     const char *event; /* also of viewers; "" when not given */
 
     /* check, viewers */

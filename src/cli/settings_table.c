@@ -423,6 +423,23 @@ const struct setting settings_table[] = {
      INTEGER(seed, "0", 0, UINT64_MAX),
      .commands = SIMULATE,
      .prose = "The same seed plays the same viewers; 0 takes one from the clock and prints it."},
+    {.name = "sample",
+     INTEGER(sample, "20", 0, 10000),
+     .commands = SIMULATE,
+     .prose = "Of how many viewers each viewing is compared too."},
+    {.name = "plan-state",
+     TEXT(plan_state, "", "FILE"),
+     .commands = SIMULATE,
+     .prose = "At the end, write the figures that must last to this file, for --verify."},
+    {.name = "verify",
+     TEXT(verify, "", "FILE"),
+     .commands = SIMULATE,
+     .prose = "Send nothing: compare the server's figures with what an earlier run wrote with "
+              "--plan-state, for instance after a restart."},
+    {.name = "json",
+     FLAG(json),
+     .commands = SIMULATE,
+     .prose = "Print the outcome as one JSON object, and no progress."},
 
     /* check, viewers */
     {.name = "repair",

@@ -55,6 +55,15 @@ const struct engine_windows *engine_windows(const struct engine *engine)
     return &engine->cfg.windows;
 }
 
+void engine_set_bounds(struct engine *engine, const struct engine_config *cfg)
+{
+    struct engine_windows windows = engine->cfg.windows;
+    struct hash_key hash_key = engine->cfg.hash_key;
+    engine->cfg = *cfg;
+    engine->cfg.windows = windows;
+    engine->cfg.hash_key = hash_key;
+}
+
 /* ---- windows ---- */
 
 void engine_set_windows(struct engine *engine, const struct engine_windows *windows)

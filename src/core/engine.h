@@ -55,6 +55,8 @@ uint64_t engine_seq(const struct engine *engine);
  * that are being counted. */
 void engine_set_windows(struct engine *engine, const struct engine_windows *windows);
 const struct engine_windows *engine_windows(const struct engine *engine);
+/* Other bounds, profile_ttl and event_idle from now on: all of cfg but windows and hash_key. */
+void engine_set_bounds(struct engine *engine, const struct engine_config *cfg);
 
 /* ---- heartbeats ---- */
 

@@ -1,0 +1,163 @@
+/* live_state.h -- private to live: the memory engine's threads and what each may touch.
+ *
+ * Who may touch what (ARCHITECTURE.md has the table): the bands of the structs below say it. */
+#ifndef NOVABEAT_LIVE_LIVE_STATE_H
+#define NOVABEAT_LIVE_LIVE_STATE_H
+
+#include "base/clock.h"
+#include "base/ring.h"
+#include "journal/journal.h"
+#include "live/live.h"
+#include "live/store.h"
+#include "live/waiting.h"
+#include "records/records.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* Heartbeats of one turn of the engine's thread: one journal record, usually. */
+#define TURN_BEATS_MAX 1024
+/* Rows of one part, so of one transaction. */
+#define PART_ROWS_MAX 16384
+#define READERS       2
+#define READS_MAX     4096 /* questions waiting for a reader */
+#define PUTS_MAX      4096 /* profiles waiting to be written */
+#define LOOKUPS_MAX   256  /* profiles in one query */
+
+struct live_port {
+    /* constant once `open` */
+    struct live *live;
+    void (*wake)(void *ctx);
+    void *ctx;
+    _Atomic bool open; /* release-stored when the fields above are set */
+    /* owned by the I/O thread */
+    uint32_t in_flight;
+    bool submitted; /* since the last flush */
+    bool asked;     /* one of them is a query */
+    /* between the I/O thread and the engine */
+    struct ring inbox; /* I/O thread puts, engine takes: struct live_request */
+    struct ring acks;  /* engine puts, I/O thread takes: struct live_heartbeats, in order of seq */
+    _Atomic bool urgent; /* set by the I/O thread: a query is in the inbox; cleared by the engine */
+    /* any thread, under the lock: answers to queries */
+    pthread_mutex_t answers_lock;
+    struct live_request *answers_first, *answers_last;
+};
+
+/* What the engine's thread is doing, as far as who submits must know.  All accesses are
+ * sequentially consistent: "I put something, then looked whether it sleeps" against "it said it
+ * sleeps, then looked whether something is there" must not both miss. */
+enum engine_wait {
+    ENGINE_AWAKE,     /* will look again without being woken */
+    ENGINE_GATHERING, /* sleeps for at most sync_gather: only a query or a message wakes it */
+    ENGINE_ASLEEP,    /* anything wakes it */
+};
+
+/* From other threads to the engine's. */
+enum message_kind {
+    MESSAGE_LOADED,    /* waiting: an event or a profile was looked up */
+    MESSAGE_PUT,       /* query: a profile was written */
+    MESSAGE_COMMITTED, /* the part was stored */
+};
+
+struct message {
+    struct message *next;
+    enum message_kind kind;
+    struct waiting *waiting;
+    struct live_query *query;
+};
+
+/* A queue of queries for threads that may block. */
+struct work {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct live_request *first, *last;
+    uint32_t count;
+    bool stop;
+};
+
+struct live {
+    /* constant after start */
+    struct live_options options;
+    struct live_port *ports;
+    int wake_fd;        /* eventfd of the engine's thread */
+    struct store store; /* engine and journal are the ones below */
+    struct journal *journal;
+    pthread_t engine_thread, sync_thread, loader_thread, records_thread, reader_threads[READERS];
+
+    /* owned by the engine's thread (by live_start before it runs, by live_stop after) */
+    struct engine *engine;
+    struct clock clock;
+    struct waiting_table waiting;
+    struct live_beat *ready_first, *ready_last; /* beats whose wait is over */
+    struct message *puts_first, *puts_last;     /* profiles to apply with the next record */
+    bool settings_due;                          /* the next record begins with the settings */
+    uint64_t parts_collected;
+    bool part_out;       /* the records thread has the part */
+    int64_t flush_ms;    /* monotonic: when the next pass is due */
+    int64_t full_ms;     /* monotonic: when the next full pass is due */
+    bool full_wanted;    /* at stop */
+    int64_t batch_us;    /* monotonic: the newest batch */
+    int64_t gauges_ms;   /* monotonic: when the gauges are due */
+    int64_t time_out_ms; /* monotonic: when to look for waits that took too long */
+    char *payload;       /* of a journal record */
+
+    /* between threads */
+    _Atomic int engine_wait; /* enum engine_wait */
+    _Atomic bool stop_engine;
+    _Atomic int64_t stop_by_ms; /* monotonic, relaxed: when to give up storing */
+    _Atomic bool no_space;      /* relaxed: a hint for readyz and metrics */
+    pthread_mutex_t messages_lock;
+    struct message *messages_first, *messages_last;
+    _Atomic bool messages_there; /* seq_cst, with engine_wait */
+
+    pthread_mutex_t sync_lock;
+    pthread_cond_t sync_wanted;
+    uint64_t sync_appended_seq; /* under the lock */
+    bool sync_stop;
+    _Atomic uint64_t durable_seq; /* written by the sync thread; what acks wait for */
+
+    pthread_mutex_t part_lock;
+    pthread_cond_t part_changed;
+    bool part_ready, part_stop; /* under the lock */
+    struct changes part;        /* whoever part_ready says: the records thread while true */
+    uint64_t parts_done;        /* under the lock; readers wait for it */
+    struct work puts;           /* same thread; woken by part_changed */
+
+    struct work reads;
+    struct waiting_queue lookups;
+
+    /* counters: relaxed, each written by one thread or with atomic adds */
+    struct {
+#define LIVE_COUNTER_ATOMIC(name, text) _Atomic uint64_t name;
+        LIVE_COUNTER_LIST(LIVE_COUNTER_ATOMIC)
+        LIVE_GAUGE_LIST(LIVE_COUNTER_ATOMIC)
+#undef LIVE_COUNTER_ATOMIC
+    } counters;
+};
+
+#define COUNT(live, name, by)                                                                      \
+    atomic_fetch_add_explicit(&(live)->counters.name, (by), memory_order_relaxed)
+#define GAUGE(live, name, value)                                                                   \
+    atomic_store_explicit(&(live)->counters.name, (value), memory_order_relaxed)
+
+/* The last word of a process that can promise nothing more. */
+_Noreturn void live_die(const char *why);
+
+/* memory.c: the engine's thread.  engine_run ends when stop_engine is set and all is stored. */
+void *engine_run(void *live);
+void engine_post(struct live *live, struct message *message); /* any thread; takes the message */
+
+/* answer.c: queries on the engine's thread, and what a reader adds. */
+void answer_query(struct live *live, struct live_query *query);
+void answer_read(struct live *live, struct records_link *link, struct live_query *query);
+void answer_done(struct live_query *query); /* any thread: hands it back to its port */
+
+/* threads.c: the others. */
+void *sync_run(void *live);
+void *loader_run(void *live);
+void *records_run(void *live);
+void *reader_run(void *live);
+void work_init(struct work *work);
+bool work_put(struct work *work, struct live_request *request, uint32_t max);
+
+#endif

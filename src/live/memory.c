@@ -1,0 +1,739 @@
+/* memory.c -- the memory engine: one thread that owns all audiences.
+ *
+ * A turn: take the messages of other threads and what the ports submitted; look everything up at
+ * once; write the journal; apply; hand back.  Heartbeats that need an event or a profile first wait
+ * in waiting.h and come back with a later turn.  Then questions, then rows for the record store. */
+#define _GNU_SOURCE
+#include "base/assert.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "journal/entry.h"
+#include "live/live_state.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define TIME_OUT_EVERY_MS 20
+
+/* One turn's work: too large for a stack, owned by the engine's thread. */
+struct turn {
+    struct live_beat *beats[TURN_BEATS_MAX];
+    const struct heartbeat *heartbeats[TURN_BEATS_MAX];
+    struct place places[TURN_BEATS_MAX];
+    uint32_t count;
+    struct live_query *queries_first, *queries_last;
+    bool more; /* the ports hold more than fits a turn */
+};
+
+/* ---- handing back ---- */
+
+static void finish(struct live *live, struct live_beat *beat, enum live_status status, uint64_t seq)
+{
+    struct live_heartbeats *request = beat->request;
+    beat->status = status;
+    free(beat->groups);
+    beat->groups = NULL;
+    switch (status) {
+    case LIVE_OK:
+        break; /* counted by the batch */
+    case LIVE_BUSY:
+    case LIVE_NO_SPACE:
+    case LIVE_RECORDS_AWAY:
+        COUNT(live, heartbeats_unavailable, 1);
+        break;
+    case LIVE_UNKNOWN_VIEWER:
+    case LIVE_UNKNOWN_EVENT:
+    case LIVE_EVENTS_FULL:
+    case LIVE_SESSIONS_FULL:
+    case LIVE_VIEWERS_FULL:
+    case LIVE_GROUPS_FULL:
+    case LIVE_NOT_FOUND:
+        COUNT(live, heartbeats_refused, 1);
+        break;
+    }
+    if (seq > request->request.seq) {
+        request->request.seq = seq;
+    }
+    if (++request->finished == request->count) {
+        bool put = ring_put(&request->request.port->acks, request);
+        ASSERT(put); /* as many slots as requests in flight */
+    }
+}
+
+/* Wakes the ports that have something they may drain. */
+static void wake_ports(struct live *live)
+{
+    /* Against the sync thread, which stores durable_seq and then looks at the rings: one of us sees
+     * the other. */
+    atomic_thread_fence(memory_order_seq_cst);
+    uint64_t durable_seq = atomic_load_explicit(&live->durable_seq, memory_order_acquire);
+    bool sync = live->options.durability == LIVE_SYNC;
+    for (uint32_t i = 0; i < live->options.ports; i++) {
+        struct live_port *port = &live->ports[i];
+        if (port->open && !ring_empty(&port->acks) &&
+            (!sync || durable_seq >= engine_seq(live->engine))) {
+            port->wake(port->ctx);
+        }
+    }
+}
+
+/* ---- waiting ---- */
+
+/* Puts the beats of a list at the end of those that are ready. */
+static void release(struct live *live, struct live_beat *first)
+{
+    while (first != NULL) {
+        struct live_beat *beat = first;
+        first = beat->next;
+        beat->next = NULL;
+        if (live->ready_last != NULL) {
+            live->ready_last->next = beat;
+        } else {
+            live->ready_first = beat;
+        }
+        live->ready_last = beat;
+    }
+}
+
+static void park(struct live *live, struct live_beat *beat, bool event)
+{
+    const struct heartbeat *heartbeat = &beat->heartbeat;
+    struct slice viewer = event ? SLICE_EMPTY : heartbeat->viewer;
+    struct waiting *waiting = waiting_find(&live->waiting, heartbeat->event, viewer);
+    if (waiting == NULL) {
+        waiting = waiting_add(&live->waiting, heartbeat->event, viewer, clock_mono_ms());
+        if (waiting == NULL) {
+            finish(live, beat, LIVE_BUSY, 0);
+            return;
+        }
+        waiting_queue_put(&live->lookups, waiting);
+    }
+    if (waiting->timed_out) {
+        /* The loader is late; nobody waits for it any more. */
+        beat->heartbeat.flags |= HEARTBEAT_GROUPS;
+        beat->heartbeat.groups = SLICE_EMPTY;
+        COUNT(live, profiles_late, 1);
+        beat->next = NULL;
+        release(live, beat);
+        return;
+    }
+    waiting_push(&live->waiting, waiting, beat);
+}
+
+static void refresh_profile(struct live *live, struct live_beat *beat, struct place *place)
+{
+    const struct heartbeat *heartbeat = &beat->heartbeat;
+    engine_profile_asked(live->engine, place, engine_now_ms(live->engine) + 60000);
+    if (waiting_find(&live->waiting, heartbeat->event, heartbeat->viewer) == NULL) {
+        struct waiting *waiting =
+            waiting_add(&live->waiting, heartbeat->event, heartbeat->viewer, clock_mono_ms());
+        if (waiting != NULL) { /* else in a minute */
+            waiting_queue_put(&live->lookups, waiting);
+        }
+    }
+}
+
+static void refuse_all(struct live *live, struct live_beat *first, enum live_status status)
+{
+    while (first != NULL) {
+        struct live_beat *beat = first;
+        first = beat->next;
+        finish(live, beat, status, 0);
+    }
+}
+
+static void event_loaded(struct live *live, struct waiting *waiting)
+{
+    struct live_beat *beats = waiting_take(&live->waiting, waiting);
+    if (waiting->err == ERR_NONE) {
+        COUNT(live, events_loaded, 1);
+        if (engine_adopt(live->engine, waiting->loaded, true)) {
+            release(live, beats);
+        } else {
+            event_free(waiting->loaded);
+            refuse_all(live, beats, LIVE_EVENTS_FULL);
+        }
+    } else if (waiting->err != ERR_NOT_FOUND) {
+        refuse_all(live, beats, LIVE_RECORDS_AWAY);
+    } else if (live->options.declared_events) {
+        refuse_all(live, beats, LIVE_UNKNOWN_EVENT);
+    } else if (engine_add_event(live->engine, waiting_event(waiting))) {
+        release(live, beats);
+    } else {
+        refuse_all(live, beats, LIVE_EVENTS_FULL);
+    }
+    waiting_remove(&live->waiting, waiting);
+}
+
+/* Lets the beats of an entry go on, with the groups that were found or without any. */
+static void go_on(struct live *live, struct waiting *waiting, uint8_t flags)
+{
+    struct live_beat *beats = waiting_take(&live->waiting, waiting);
+    for (struct live_beat *beat = beats; beat != NULL; beat = beat->next) {
+        beat->heartbeat.flags |= flags;
+        beat->heartbeat.groups = SLICE_EMPTY;
+        if (waiting->groups_len > 0 && (flags & HEARTBEAT_PROFILE)) {
+            beat->groups = memory_alloc(waiting->groups_len);
+            memcpy(beat->groups, waiting->groups, waiting->groups_len);
+            beat->heartbeat.groups = slice_of(beat->groups, waiting->groups_len);
+        }
+    }
+    release(live, beats);
+}
+
+/* A profile is an input of the engine: it is journaled with the next record. */
+static void put_later(struct live *live, struct message *message)
+{
+    message->next = NULL;
+    if (live->puts_last != NULL) {
+        live->puts_last->next = message;
+    } else {
+        live->puts_first = message;
+    }
+    live->puts_last = message;
+}
+
+/* True when the message was taken over. */
+static bool profile_loaded(struct live *live, struct message *message)
+{
+    struct waiting *waiting = message->waiting;
+    COUNT(live, profiles_loaded, 1);
+    if (waiting->err != ERR_NONE) {
+        if (waiting->first != NULL) {
+            LOG_EVERY(10000, LOG_WARN, "profiles", "look-up failed (%s); counting without groups",
+                      err_text(waiting->err));
+        }
+        go_on(live, waiting, HEARTBEAT_GROUPS);
+    } else if (!waiting->found && live->options.reject_unknown_viewers) {
+        refuse_all(live, waiting_take(&live->waiting, waiting), LIVE_UNKNOWN_VIEWER);
+    } else if (waiting->first == NULL) {
+        put_later(live, message); /* a refresh, or too late for those who waited */
+        return true;
+    } else {
+        go_on(live, waiting, HEARTBEAT_GROUPS | HEARTBEAT_PROFILE);
+    }
+    waiting_remove(&live->waiting, waiting);
+    return false;
+}
+
+static void time_out_waits(struct live *live)
+{
+    int64_t now_ms = clock_mono_ms();
+    if (now_ms < live->time_out_ms) {
+        return;
+    }
+    live->time_out_ms = now_ms + TIME_OUT_EVERY_MS;
+    int64_t before_ms = now_ms - live->options.profile_timeout_ms;
+    for (struct waiting *at = live->waiting.oldest; at != NULL && at->since_ms <= before_ms;
+         at = at->newer) {
+        if (at->is_event || at->timed_out) {
+            continue; /* an event is waited for: nothing can be counted without it */
+        }
+        at->timed_out = true;
+        COUNT(live, profiles_late, at->first != NULL);
+        go_on(live, at, HEARTBEAT_GROUPS);
+    }
+}
+
+/* ---- messages ---- */
+
+void engine_post(struct live *live, struct message *message)
+{
+    message->next = NULL;
+    pthread_mutex_lock(&live->messages_lock);
+    if (live->messages_last != NULL) {
+        live->messages_last->next = message;
+    } else {
+        live->messages_first = message;
+    }
+    live->messages_last = message;
+    pthread_mutex_unlock(&live->messages_lock);
+    atomic_store(&live->messages_there, true); /* seq_cst: see enum engine_wait */
+    if (atomic_load(&live->engine_wait) != ENGINE_AWAKE) {
+        uint64_t one = 1;
+        ssize_t written = write(live->wake_fd, &one, sizeof one);
+        (void)written; /* full means awake */
+    }
+}
+
+static void part_committed(struct live *live)
+{
+    live->part_out = false;
+    engine_committed(live->engine);
+    uint64_t covered_seq = live->part.covered_seq;
+    if (covered_seq > 0) {
+        GAUGE(live, covered_seq, covered_seq);
+        enum err err = journal_remove_covered(live->journal, covered_seq);
+        if (err != ERR_NONE) {
+            LOG_EVERY(60000, LOG_WARN, "journal", "an old segment could not be removed: %s",
+                      err_text(err));
+        }
+    }
+}
+
+static bool take_messages(struct live *live)
+{
+    if (!atomic_load(&live->messages_there)) {
+        return false;
+    }
+    atomic_store(&live->messages_there, false);
+    pthread_mutex_lock(&live->messages_lock);
+    struct message *first = live->messages_first;
+    live->messages_first = live->messages_last = NULL;
+    pthread_mutex_unlock(&live->messages_lock);
+    bool any = first != NULL;
+    while (first != NULL) {
+        struct message *message = first;
+        first = message->next;
+        switch (message->kind) {
+        case MESSAGE_LOADED:
+            if (message->waiting->is_event) {
+                event_loaded(live, message->waiting);
+            } else if (profile_loaded(live, message)) {
+                continue;
+            }
+            break;
+        case MESSAGE_PUT:
+            put_later(live, message);
+            continue;
+        case MESSAGE_COMMITTED:
+            part_committed(live);
+            break;
+        }
+        free(message);
+    }
+    return any;
+}
+
+/* ---- taking from the ports ---- */
+
+static void add_beat(struct turn *turn, struct live_beat *beat)
+{
+    turn->beats[turn->count] = beat;
+    turn->heartbeats[turn->count] = &beat->heartbeat;
+    turn->count++;
+}
+
+static void take_query(struct turn *turn, struct live_query *query)
+{
+    query->request.next = NULL;
+    if (turn->queries_last != NULL) {
+        turn->queries_last->request.next = &query->request;
+    } else {
+        turn->queries_first = query;
+    }
+    turn->queries_last = query;
+}
+
+static void take_from_port(struct turn *turn, struct live_port *port)
+{
+    /* Relaxed clearing is enough: whoever set it will find us awake until we say otherwise. */
+    atomic_store_explicit(&port->urgent, false, memory_order_relaxed);
+    struct live_request *request;
+    while ((request = ring_peek(&port->inbox)) != NULL) {
+        if (request->kind == LIVE_QUERY) {
+            take_query(turn, (struct live_query *)request);
+        } else {
+            struct live_heartbeats *beats = (struct live_heartbeats *)request;
+            while (beats->taken < beats->count) {
+                if (turn->count == TURN_BEATS_MAX) {
+                    turn->more = true;
+                    return;
+                }
+                struct live_beat *beat = &beats->beats[beats->taken++];
+                beat->request = beats;
+                add_beat(turn, beat);
+            }
+        }
+        (void)ring_take(&port->inbox);
+    }
+}
+
+static void take_beats(struct live *live, struct turn *turn)
+{
+    turn->count = 0;
+    turn->queries_first = turn->queries_last = NULL;
+    turn->more = false;
+    while (live->ready_first != NULL && turn->count < TURN_BEATS_MAX) {
+        struct live_beat *beat = live->ready_first;
+        live->ready_first = beat->next;
+        if (live->ready_first == NULL) {
+            live->ready_last = NULL;
+        }
+        add_beat(turn, beat);
+    }
+    for (uint32_t i = 0; i < live->options.ports; i++) {
+        if (live->ports[i].open) {
+            take_from_port(turn, &live->ports[i]);
+        }
+    }
+    turn->more |= live->ready_first != NULL;
+}
+
+/* ---- a batch ---- */
+
+static enum live_status status_of(enum place_outcome outcome)
+{
+    switch (outcome) {
+    case PLACE_SESSIONS_FULL:
+        return LIVE_SESSIONS_FULL;
+    case PLACE_VIEWERS_FULL:
+        return LIVE_VIEWERS_FULL;
+    case PLACE_GROUPS_FULL:
+        return LIVE_GROUPS_FULL;
+    case PLACE_BACKLOG:
+        return LIVE_BUSY;
+    case PLACE_READY:
+    case PLACE_NEED_EVENT:
+    case PLACE_NEED_PROFILE:
+        break;
+    }
+    ASSERT(!"not an outcome that refuses");
+    return LIVE_BUSY;
+}
+
+/* Sends away what cannot be applied now.  True when some heartbeat changes the groups that its
+ * viewer has: then no heartbeat of the batch may leave its groups out of the journal. */
+static bool sort_out(struct live *live, struct turn *turn)
+{
+    bool groups_change = false;
+    for (uint32_t i = 0; i < turn->count; i++) {
+        struct place *place = &turn->places[i];
+        struct live_beat *beat = turn->beats[i];
+        switch (place->outcome) {
+        case PLACE_READY:
+            groups_change |= (beat->heartbeat.flags & HEARTBEAT_GROUPS) && !place->same_groups;
+            if (place->refresh) {
+                refresh_profile(live, beat, place);
+            }
+            break;
+        case PLACE_NEED_EVENT:
+        case PLACE_NEED_PROFILE:
+            park(live, beat, place->outcome == PLACE_NEED_EVENT);
+            turn->beats[i] = NULL;
+            break;
+        case PLACE_SESSIONS_FULL:
+        case PLACE_VIEWERS_FULL:
+        case PLACE_GROUPS_FULL:
+        case PLACE_BACKLOG:
+            finish(live, beat, status_of(place->outcome), 0);
+            turn->beats[i] = NULL;
+            break;
+        }
+    }
+    return groups_change;
+}
+
+static size_t encode_inputs(struct live *live)
+{
+    size_t used = 0;
+    if (live->settings_due) {
+        const struct engine_windows *windows = engine_windows(live->engine);
+        struct entry entry = {.kind = ENTRY_SETTINGS,
+                              .settings = {.alive_window_ms = windows->alive_ms,
+                                           .hidden_window_ms = windows->hidden_ms,
+                                           .leaving_window_ms = windows->leaving_ms,
+                                           .viewing_gap_ms = windows->gap_ms,
+                                           .frame_ms = windows->frame_ms}};
+        used += entry_encode(&entry, live->payload);
+    }
+    return used;
+}
+
+static struct entry profile_entry(const struct message *message)
+{
+    struct entry entry = {.kind = ENTRY_PROFILE};
+    if (message->kind == MESSAGE_PUT) {
+        entry.heartbeat.event = message->query->event;
+        entry.heartbeat.viewer = message->query->viewer;
+        entry.heartbeat.groups = message->query->groups;
+    } else {
+        entry.heartbeat.event = waiting_event(message->waiting);
+        entry.heartbeat.viewer = waiting_viewer(message->waiting);
+        entry.heartbeat.groups = slice_of(message->waiting->groups, message->waiting->groups_len);
+    }
+    return entry;
+}
+
+/* Encodes the profiles that fit; *end is the first that does not. */
+static size_t encode_puts(struct live *live, size_t used, struct message **end)
+{
+    struct message *at = live->puts_first;
+    while (at != NULL && used + JOURNAL_ENTRY_BYTES_MAX <= JOURNAL_RECORD_BYTES_MAX) {
+        struct entry entry = profile_entry(at);
+        used += entry_encode(&entry, live->payload + used);
+        at = at->next;
+    }
+    *end = at;
+    return used;
+}
+
+static void apply_puts(struct live *live, const struct message *end)
+{
+    while (live->puts_first != end) {
+        struct message *message = live->puts_first;
+        live->puts_first = message->next;
+        struct entry entry = profile_entry(message);
+        engine_profile(live->engine, entry.heartbeat.event, entry.heartbeat.viewer,
+                       entry.heartbeat.groups);
+        if (message->kind == MESSAGE_PUT) {
+            message->query->status = LIVE_OK;
+            answer_done(message->query);
+        } else {
+            waiting_remove(&live->waiting, message->waiting);
+        }
+        free(message);
+    }
+    if (live->puts_first == NULL) {
+        live->puts_last = NULL;
+    }
+}
+
+static void wake_sync(struct live *live, uint64_t seq)
+{
+    if (live->options.durability == LIVE_OS) {
+        return;
+    }
+    pthread_mutex_lock(&live->sync_lock);
+    live->sync_appended_seq = seq;
+    if (live->options.durability == LIVE_SYNC) {
+        pthread_cond_signal(&live->sync_wanted);
+    }
+    pthread_mutex_unlock(&live->sync_lock);
+}
+
+/* Appends one record.  False when the disk is full (nothing was written). */
+static bool append(struct live *live, size_t used, uint64_t *seq)
+{
+    enum err err = journal_append(live->journal, engine_now_ms(live->engine),
+                                  slice_of(live->payload, used), seq);
+    bool full = err == ERR_NOSPACE || err == ERR_FULL;
+    if (err != ERR_NONE && !full) {
+        live_die(err_text(err));
+    }
+    if (full) {
+        LOG_EVERY(5000, LOG_ERROR, "journal", "heartbeats are answered 503: %s",
+                  err == ERR_FULL ? "journal-max is reached" : err_text(err));
+    }
+    atomic_store_explicit(&live->no_space, full, memory_order_relaxed);
+    return !full;
+}
+
+/* One journal record and what it holds: heartbeats from *next on, as many as fit. */
+static void commit_record(struct live *live, struct turn *turn, uint32_t *next, bool groups_change)
+{
+    struct message *puts_end;
+    size_t used = encode_puts(live, encode_inputs(live), &puts_end);
+    uint32_t first = *next, end = first;
+    for (; end < turn->count && used + JOURNAL_ENTRY_BYTES_MAX <= JOURNAL_RECORD_BYTES_MAX; end++) {
+        if (turn->beats[end] == NULL) {
+            continue;
+        }
+        struct heartbeat *heartbeat = &turn->beats[end]->heartbeat;
+        if (turn->places[end].same_groups && !groups_change &&
+            !(heartbeat->flags & HEARTBEAT_PROFILE)) {
+            heartbeat->flags &= (uint8_t)~HEARTBEAT_GROUPS;
+            heartbeat->groups = SLICE_EMPTY;
+        }
+        used += entry_heartbeat_encode(heartbeat, live->payload + used);
+    }
+    *next = end;
+    if (used == 0) {
+        return; /* nothing of the batch can be applied */
+    }
+    uint64_t seq = 0;
+    bool written = append(live, used, &seq);
+    if (written) {
+        live->settings_due = false;
+        engine_begin(live->engine, seq, engine_now_ms(live->engine));
+        wake_sync(live, seq); /* the disk works while we do */
+        apply_puts(live, puts_end);
+        COUNT(live, batches, 1);
+    }
+    uint32_t applied = 0;
+    for (uint32_t i = first; i < end; i++) {
+        if (turn->beats[i] == NULL) {
+            continue;
+        }
+        if (written) {
+            applied++;
+            engine_apply(live->engine, turn->heartbeats[i], &turn->places[i]);
+        }
+        finish(live, turn->beats[i], written ? LIVE_OK : LIVE_NO_SPACE, seq);
+    }
+    COUNT(live, heartbeats_counted, applied);
+}
+
+static void run_batch(struct live *live, struct turn *turn)
+{
+    engine_begin(live->engine, engine_seq(live->engine), clock_now_ms(&live->clock));
+    engine_place(live->engine, turn->heartbeats, turn->places, turn->count);
+    bool groups_change = sort_out(live, turn);
+    uint32_t next = 0;
+    do {
+        commit_record(live, turn, &next, groups_change);
+    } while (next < turn->count);
+    live->batch_us = clock_mono_us();
+    wake_ports(live);
+}
+
+/* ---- questions ---- */
+
+static void run_queries(struct live *live, struct turn *turn)
+{
+    if (turn->queries_first == NULL) {
+        return;
+    }
+    engine_begin(live->engine, engine_seq(live->engine), clock_now_ms(&live->clock));
+    struct live_request *at = &turn->queries_first->request;
+    while (at != NULL) {
+        struct live_query *query = (struct live_query *)at;
+        at = at->next;
+        COUNT(live, queries, 1);
+        answer_query(live, query);
+    }
+}
+
+/* ---- rows for the record store ---- */
+
+static void run_records(struct live *live)
+{
+    int64_t mono_ms = clock_mono_ms();
+    if (live->part_out) {
+        return; /* one part at a time: the record store sets the pace */
+    }
+    if (!engine_collecting(live->engine)) {
+        if (mono_ms < live->flush_ms && !live->full_wanted) {
+            return;
+        }
+        bool full = mono_ms >= live->full_ms || live->full_wanted;
+        engine_begin(live->engine, engine_seq(live->engine), clock_now_ms(&live->clock));
+        engine_collect_begin(live->engine, full);
+        live->flush_ms = mono_ms + live->options.records_flush_ms;
+        if (full) {
+            live->full_ms = mono_ms + live->options.records_interval_ms;
+            live->full_wanted = false;
+            live->settings_due = true; /* replay will begin with the next record */
+        }
+    }
+    engine_begin(live->engine, engine_seq(live->engine), clock_now_ms(&live->clock));
+    if (engine_collect(live->engine, &live->part, PART_ROWS_MAX)) {
+        live->part_out = true;
+        live->parts_collected++;
+        pthread_mutex_lock(&live->part_lock);
+        live->part_ready = true;
+        pthread_cond_broadcast(&live->part_changed);
+        pthread_mutex_unlock(&live->part_lock);
+    }
+}
+
+static void run_gauges(struct live *live)
+{
+    int64_t mono_ms = clock_mono_ms();
+    if (mono_ms < live->gauges_ms) {
+        return;
+    }
+    live->gauges_ms = mono_ms + 1000;
+    struct engine_sizes sizes;
+    engine_sizes(live->engine, &sizes);
+    GAUGE(live, events, sizes.events);
+    GAUGE(live, audiences, sizes.audiences);
+    GAUGE(live, viewers, sizes.viewers);
+    GAUGE(live, members, sizes.members);
+    GAUGE(live, backlog, sizes.backlog);
+    GAUGE(live, waiting, live->waiting.beats);
+    GAUGE(live, journal_bytes, journal_bytes(live->journal));
+    GAUGE(live, journal_seq, engine_seq(live->engine));
+}
+
+/* ---- sleeping ---- */
+
+/* Is there something that must not wait?  Read after engine_wait was stored (seq_cst). */
+static bool something_there(struct live *live, bool gathering)
+{
+    if (atomic_load(&live->messages_there)) {
+        return true;
+    }
+    for (uint32_t i = 0; i < live->options.ports; i++) {
+        struct live_port *port = &live->ports[i];
+        if (atomic_load(&port->urgent) || (!gathering && !ring_empty(&port->inbox))) {
+            return true;
+        }
+    }
+    return atomic_load(&live->stop_engine);
+}
+
+/* Sleeps until something comes, at most until the next thing is due. */
+static void wait_for_work(struct live *live)
+{
+    int64_t now_us = clock_mono_us();
+    int64_t gather_us = live->batch_us + live->options.sync_gather_ms * 1000 - now_us;
+    bool gathering = gather_us > 0;
+    int64_t sleep_us = gathering ? gather_us : live->flush_ms * 1000 - now_us;
+    if (!gathering && (live->part_out || sleep_us > 1000000)) {
+        sleep_us = 1000000;
+    }
+    if (!gathering && live->waiting.count > 0 && sleep_us > 50000) {
+        sleep_us = 50000;
+    }
+    if (sleep_us <= 0) {
+        return;
+    }
+    atomic_store(&live->engine_wait, gathering ? ENGINE_GATHERING : ENGINE_ASLEEP);
+    if (!something_there(live, gathering)) {
+        struct pollfd wake = {.fd = live->wake_fd, .events = POLLIN};
+        struct timespec timeout = {sleep_us / 1000000, sleep_us % 1000000 * 1000};
+        if (ppoll(&wake, 1, &timeout, NULL) == 1) {
+            uint64_t count;
+            ssize_t bytes = read(live->wake_fd, &count, sizeof count);
+            (void)bytes;
+        }
+    }
+    atomic_store(&live->engine_wait, ENGINE_AWAKE);
+}
+
+/* True when all is stored that there is, or will not be: at stop. */
+static bool all_stored(struct live *live)
+{
+    if (clock_mono_ms() >= atomic_load_explicit(&live->stop_by_ms, memory_order_relaxed)) {
+        log_line(LOG_WARN, "records", "gave up storing; the journal has it all");
+        return true;
+    }
+    if (live->part_out || engine_collecting(live->engine)) {
+        return false;
+    }
+    if (atomic_load_explicit(&live->counters.covered_seq, memory_order_relaxed) >=
+        engine_seq(live->engine)) {
+        return true;
+    }
+    live->full_wanted = true;
+    return false;
+}
+
+void *engine_run(void *ctx)
+{
+    struct live *live = ctx;
+    pthread_setname_np(pthread_self(), "engine");
+    struct turn *turn = memory_alloc(sizeof *turn);
+    for (;;) {
+        (void)take_messages(live);
+        take_beats(live, turn);
+        if (turn->count > 0 || live->puts_first != NULL) {
+            run_batch(live, turn);
+        }
+        run_queries(live, turn);
+        time_out_waits(live);
+        run_records(live);
+        run_gauges(live);
+        if (atomic_load(&live->stop_engine) && turn->count == 0 && all_stored(live)) {
+            break;
+        }
+        if (!turn->more && live->ready_first == NULL) {
+            wait_for_work(live);
+        }
+    }
+    free(turn);
+    return NULL;
+}

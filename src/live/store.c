@@ -1,0 +1,271 @@
+/* store.c -- opening a data folder: lock, records, journal, recovery. */
+#define _GNU_SOURCE
+#include "live/store.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "journal/entry.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define REPLAY_BATCH 256
+
+void store_paths(const char *data, const char *records, char journal[STORE_PATH_BYTES],
+                 char where[STORE_PATH_BYTES])
+{
+    (void)snprintf(journal, STORE_PATH_BYTES, "%s/journal", data);
+    if (strcmp(records, "sqlite") == 0) {
+        (void)snprintf(where, STORE_PATH_BYTES, "sqlite:%s/records.db", data);
+    } else {
+        (void)snprintf(where, STORE_PATH_BYTES, "%s", records);
+    }
+}
+
+enum err store_lock(const char *data, int *lock_fd, char *why, size_t why_bytes)
+{
+    char path[STORE_PATH_BYTES];
+    if ((size_t)snprintf(path, sizeof path, "%s/lock", data) > sizeof path - 32) {
+        (void)snprintf(why, why_bytes, "data: the path is too long");
+        return ERR_INVALID;
+    }
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (fd < 0) {
+        (void)snprintf(why, why_bytes, "data: %s: %s", path, strerror(errno));
+        return ERR_IO;
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        (void)snprintf(why, why_bytes, "data: %s is in use by another process", data);
+        close(fd);
+        return ERR_LOCKED;
+    }
+    *lock_fd = fd;
+    return ERR_NONE;
+}
+
+static enum err make_folder(const char *data, char *why, size_t why_bytes)
+{
+    if (mkdir(data, 0755) != 0 && errno != EEXIST) {
+        (void)snprintf(why, why_bytes, "data: %s: %s", data, strerror(errno));
+        return ERR_IO;
+    }
+    return ERR_NONE;
+}
+
+/* ---- recovery ---- */
+
+struct recovery {
+    struct store *store;
+    const char *failure; /* static */
+    uint64_t heartbeats;
+    uint32_t count; /* of the batch at hand */
+    struct heartbeat heartbeats_at[REPLAY_BATCH];
+    const struct heartbeat *pointers[REPLAY_BATCH];
+    struct place places[REPLAY_BATCH];
+};
+
+/* Brings an event to memory: from the records as it was stored, or new. */
+static enum err fetch(struct store *store, struct slice event)
+{
+    struct event *loaded;
+    enum err err = records_event_load(store->link, &store->cfg, event, &loaded);
+    if (err == ERR_NONE) {
+        bool adopted = engine_adopt(store->engine, loaded, false);
+        ASSERT(adopted); /* bounds hold for a server that runs, not for what it left */
+    } else if (err == ERR_NOT_FOUND) {
+        bool added = engine_add_event(store->engine, event);
+        ASSERT(added);
+        err = ERR_NONE;
+    }
+    return err;
+}
+
+static enum err fetch_live(void *ctx, struct slice event)
+{
+    return fetch(ctx, event);
+}
+
+/* Applies the heartbeats gathered so far. */
+static enum err apply(struct recovery *recovery)
+{
+    struct store *store = recovery->store;
+    for (uint32_t i = 0; i < recovery->count; i++) {
+        struct slice event = recovery->heartbeats_at[i].event;
+        if (!engine_has_event(store->engine, event)) {
+            enum err err = fetch(store, event);
+            if (err != ERR_NONE) {
+                return err;
+            }
+        }
+        recovery->pointers[i] = &recovery->heartbeats_at[i];
+    }
+    engine_place(store->engine, recovery->pointers, recovery->places, recovery->count);
+    engine_place_again(recovery->places, recovery->count);
+    for (uint32_t i = 0; i < recovery->count; i++) {
+        engine_apply(store->engine, recovery->pointers[i], &recovery->places[i]);
+    }
+    recovery->heartbeats += recovery->count;
+    recovery->count = 0;
+    return ERR_NONE;
+}
+
+static enum err replay_entry(struct recovery *recovery, const struct entry *entry)
+{
+    struct engine *engine = recovery->store->engine;
+    if (entry->kind == ENTRY_HEARTBEAT) {
+        recovery->heartbeats_at[recovery->count++] = entry->heartbeat;
+        return recovery->count == REPLAY_BATCH ? apply(recovery) : ERR_NONE;
+    }
+    enum err err = apply(recovery); /* in their order */
+    if (err == ERR_NONE && entry->kind == ENTRY_PROFILE) {
+        engine_profile(engine, entry->heartbeat.event, entry->heartbeat.viewer,
+                       entry->heartbeat.groups);
+    } else if (err == ERR_NONE) {
+        struct engine_windows windows = {.alive_ms = entry->settings.alive_window_ms,
+                                         .hidden_ms = entry->settings.hidden_window_ms,
+                                         .leaving_ms = entry->settings.leaving_window_ms,
+                                         .gap_ms = entry->settings.viewing_gap_ms,
+                                         .frame_ms = entry->settings.frame_ms};
+        engine_set_windows(engine, &windows);
+    }
+    return err;
+}
+
+static enum err replay_record(void *ctx, uint64_t seq, int64_t time_ms, struct slice payload)
+{
+    struct recovery *recovery = ctx;
+    struct engine *engine = recovery->store->engine;
+    if (time_ms < engine_now_ms(engine)) {
+        recovery->failure = "its time goes back";
+        return ERR_DAMAGED;
+    }
+    engine_begin(engine, seq, time_ms);
+    struct entry entry;
+    enum err err;
+    while ((err = entry_next(&payload, &entry)) == ERR_NONE) {
+        err = replay_entry(recovery, &entry);
+        if (err != ERR_NONE) {
+            break;
+        }
+    }
+    if (err == ERR_NOT_FOUND) {
+        err = apply(recovery);
+    }
+    if (err != ERR_NONE && recovery->failure == NULL) {
+        recovery->failure = err_text(err);
+    }
+    return err;
+}
+
+static enum err recover(struct store *store, const char *folder, struct journal_report *report,
+                        char *why, size_t why_bytes)
+{
+    int64_t begin_ms = clock_mono_ms();
+    enum err err = records_live_events(store->link, fetch_live, store);
+    if (err != ERR_NONE) {
+        (void)snprintf(why, why_bytes, "records: %s", records_why(store->link));
+        return err;
+    }
+    static struct recovery recovery; /* large; one recovery at a time */
+    recovery = (struct recovery){.store = store};
+    err = journal_scan(folder, store->covered_seq + 1, replay_record, &recovery, report);
+    if (err != ERR_NONE) {
+        (void)snprintf(why, why_bytes, "journal: %s%s%s", report->text,
+                       recovery.failure != NULL ? ": " : "",
+                       recovery.failure != NULL ? recovery.failure : "");
+        return err;
+    }
+    engine_settle(store->engine);
+    store->last_ms = report->last_time_ms > engine_now_ms(store->engine)
+                         ? report->last_time_ms
+                         : engine_now_ms(store->engine);
+    struct engine_sizes sizes;
+    engine_sizes(store->engine, &sizes);
+    log_line(LOG_INFO, "recovery",
+             "%llu events, %llu viewers; %llu heartbeats replayed from %llu journal records after "
+             "%llu; %lld ms",
+             (unsigned long long)sizes.events, (unsigned long long)sizes.viewers,
+             (unsigned long long)recovery.heartbeats, (unsigned long long)report->records,
+             (unsigned long long)store->covered_seq, (long long)(clock_mono_ms() - begin_ms));
+    if (report->torn_bytes > 0) {
+        log_line(LOG_WARN, "recovery", "a torn tail of %llu bytes is cut off the journal: %s",
+                 (unsigned long long)report->torn_bytes, report->text);
+    }
+    return ERR_NONE;
+}
+
+/* The engine with room for whatever was left, then with the configured bounds. */
+static void make_engine(struct store *store, const struct engine_config *cfg)
+{
+    store->cfg = *cfg;
+    randombytes_buf(&store->cfg.hash_key, sizeof store->cfg.hash_key);
+    struct engine_config open_cfg = store->cfg;
+    open_cfg.events_max = UINT32_MAX;
+    store->engine = engine_new(&open_cfg);
+}
+
+enum err store_open(const struct store_options *options, struct store *store, char *why,
+                    size_t why_bytes)
+{
+    char folder[STORE_PATH_BYTES];
+    struct journal_report report = {0};
+    struct journal_options journal_options = {.folder = folder,
+                                              .segment_bytes = options->journal_segment_bytes,
+                                              .total_bytes_max = options->journal_max_bytes};
+    *store = (struct store){.lock_fd = -1};
+    if (sodium_init() < 0) {
+        (void)snprintf(why, why_bytes, "libsodium does not start");
+        return ERR_IO;
+    }
+    store_paths(options->data, options->records, folder, store->where);
+    enum err err = make_folder(options->data, why, why_bytes);
+    if (err == ERR_NONE) {
+        err = store_lock(options->data, &store->lock_fd, why, why_bytes);
+    }
+    if (err == ERR_NONE) {
+        err = records_open(store->where, true, &store->link, why, why_bytes);
+    }
+    if (err == ERR_NONE) {
+        err = records_covered(store->link, &store->covered_seq);
+        if (err != ERR_NONE) {
+            (void)snprintf(why, why_bytes, "records: %s", records_why(store->link));
+        }
+    }
+    if (err == ERR_NONE) {
+        make_engine(store, &options->engine);
+        err = recover(store, folder, &report, why, why_bytes);
+    }
+    if (err == ERR_NONE) {
+        err = journal_open(&journal_options, store->covered_seq, &report, &store->journal);
+        if (err != ERR_NONE) {
+            (void)snprintf(why, why_bytes, "journal: %s",
+                           report.text[0] ? report.text : err_text(err));
+        }
+    }
+    if (err == ERR_NONE) {
+        engine_set_bounds(store->engine, &options->engine);
+        engine_set_windows(store->engine, &options->engine.windows);
+        return ERR_NONE;
+    }
+    store_close(store);
+    return err;
+}
+
+void store_close(struct store *store)
+{
+    if (store->journal != NULL) {
+        journal_close(store->journal);
+    }
+    records_close(store->link);
+    engine_free(store->engine);
+    if (store->lock_fd >= 0) {
+        close(store->lock_fd);
+    }
+    *store = (struct store){.lock_fd = -1};
+}

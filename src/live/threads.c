@@ -1,0 +1,356 @@
+/* threads.c -- the threads that may block: fdatasync, look-ups, commits, reading. */
+#define _GNU_SOURCE
+#include "base/assert.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "live/live_state.h"
+
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#define RETRY_MS_FIRST 50
+#define RETRY_MS_MAX   2000
+#define READ_WAIT_MS   5000 /* for the parts that a read must see */
+
+void live_die(const char *why)
+{
+    log_line(LOG_ERROR, "journal",
+             "%s. Nothing more is acknowledged; the journal holds what was. Exiting.", why);
+    _exit(1);
+}
+
+static struct timespec in_ms(int64_t ms)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    at.tv_sec += ms / 1000;
+    at.tv_nsec += ms % 1000 * 1000000;
+    if (at.tv_nsec >= 1000000000) {
+        at.tv_sec++;
+        at.tv_nsec -= 1000000000;
+    }
+    return at;
+}
+
+/* ---- the journal ---- */
+
+static void publish_durable(struct live *live, uint64_t seq)
+{
+    atomic_store_explicit(&live->durable_seq, seq, memory_order_release);
+    GAUGE(live, durable_seq, seq);
+    COUNT(live, syncs, 1);
+    /* Against the engine, which puts acks and then looks at durable_seq: see wake_ports. */
+    atomic_thread_fence(memory_order_seq_cst);
+    for (uint32_t i = 0; live->options.durability == LIVE_SYNC && i < live->options.ports; i++) {
+        struct live_port *port = &live->ports[i];
+        if (port->open && !ring_empty(&port->acks)) {
+            port->wake(port->ctx);
+        }
+    }
+}
+
+void *sync_run(void *ctx)
+{
+    struct live *live = ctx;
+    pthread_setname_np(pthread_self(), "sync");
+    bool stop = false;
+    while (!stop) {
+        pthread_mutex_lock(&live->sync_lock);
+        uint64_t durable_seq = atomic_load_explicit(&live->durable_seq, memory_order_relaxed);
+        if (live->options.durability == LIVE_SYNC) {
+            while (live->sync_appended_seq <= durable_seq && !live->sync_stop) {
+                pthread_cond_wait(&live->sync_wanted, &live->sync_lock);
+            }
+        } else if (!live->sync_stop) {
+            struct timespec until = in_ms(1000);
+            pthread_cond_timedwait(&live->sync_wanted, &live->sync_lock, &until);
+        }
+        stop = live->sync_stop;
+        bool wanted = live->sync_appended_seq > durable_seq;
+        pthread_mutex_unlock(&live->sync_lock);
+        if (wanted) {
+            enum err err = journal_sync(live->journal, &durable_seq);
+            if (err != ERR_NONE) {
+                live_die(err_text(err)); /* never retried: the kernel reports a lost page once */
+            }
+            publish_durable(live, durable_seq);
+        }
+    }
+    return NULL;
+}
+
+/* ---- look-ups ---- */
+
+static void post_loaded(struct live *live, struct waiting *waiting)
+{
+    struct message *message = memory_zalloc(sizeof *message);
+    message->kind = MESSAGE_LOADED;
+    message->waiting = waiting;
+    engine_post(live, message);
+}
+
+static void load_event(struct live *live, struct records_link *link, struct waiting *waiting)
+{
+    waiting->err =
+        records_event_load(link, &live->options.engine, waiting_event(waiting), &waiting->loaded);
+    if (waiting->err != ERR_NONE && waiting->err != ERR_NOT_FOUND) {
+        LOG_EVERY(10000, LOG_WARN, "records", "event %.*s could not be loaded: %s",
+                  SLICE_ARG(waiting_event(waiting)), records_why(link));
+    }
+    post_loaded(live, waiting);
+}
+
+static void load_profiles(struct live *live, struct records_link *link, struct waiting *first,
+                          struct profile_lookup *lookups)
+{
+    size_t count = 0;
+    for (struct waiting *at = first; at != NULL; at = at->queue_next) {
+        lookups[count++] =
+            (struct profile_lookup){.event = waiting_event(at), .viewer = waiting_viewer(at)};
+    }
+    enum err err = records_profiles_get(link, lookups, count);
+    struct waiting *at = first;
+    for (size_t i = 0; i < count; i++) {
+        struct waiting *next = at->queue_next; /* before it is the engine's again */
+        at->err = err;
+        at->found = err == ERR_NONE && lookups[i].found;
+        if (at->found && lookups[i].groups_len > 0) {
+            at->groups_len = lookups[i].groups_len;
+            at->groups = memory_alloc(at->groups_len);
+            memcpy(at->groups, lookups[i].groups, at->groups_len);
+        }
+        post_loaded(live, at);
+        at = next;
+    }
+}
+
+static struct records_link *open_link(struct live *live, const char *who)
+{
+    struct records_link *link;
+    char why[256];
+    enum err err = records_open(live->store.where, false, &link, why, sizeof why);
+    if (err != ERR_NONE) {
+        log_line(LOG_ERROR, "records", "the %s has no link: %s", who, why);
+        return NULL;
+    }
+    return link;
+}
+
+void *loader_run(void *ctx)
+{
+    struct live *live = ctx;
+    pthread_setname_np(pthread_self(), "loader");
+    struct records_link *link = open_link(live, "loader");
+    struct profile_lookup *lookups = memory_alloc(LOOKUPS_MAX * sizeof *lookups);
+    struct waiting *first;
+    while ((first = waiting_queue_take(&live->lookups, LOOKUPS_MAX)) != NULL) {
+        if (link == NULL) {
+            link = open_link(live, "loader");
+        }
+        if (link == NULL) {
+            while (first != NULL) {
+                struct waiting *next = first->queue_next;
+                first->err = ERR_DATABASE;
+                post_loaded(live, first);
+                first = next;
+            }
+        } else if (first->is_event) {
+            load_event(live, link, first);
+        } else {
+            load_profiles(live, link, first, lookups);
+        }
+    }
+    free(lookups);
+    records_close(link);
+    return NULL;
+}
+
+/* ---- commits ---- */
+
+static bool work_waits(struct work *work)
+{
+    pthread_mutex_lock(&work->lock);
+    bool waits = work->first != NULL;
+    pthread_mutex_unlock(&work->lock);
+    return waits;
+}
+
+static void put_profile(struct live *live, struct records_link *link, struct live_query *query)
+{
+    struct profile profile = {query->event, query->viewer, query->name, query->groups};
+    enum err err = records_profiles_put(link, &profile, 1);
+    if (err != ERR_NONE) {
+        LOG_EVERY(10000, LOG_WARN, "records", "a profile could not be written: %s",
+                  records_why(link));
+        query->status = LIVE_RECORDS_AWAY;
+        answer_done(query);
+        return;
+    }
+    struct message *message = memory_zalloc(sizeof *message);
+    message->kind = MESSAGE_PUT; /* in force at once: the engine gives the answer */
+    message->query = query;
+    engine_post(live, message);
+}
+
+static struct live_query *take_put(struct live *live)
+{
+    pthread_mutex_lock(&live->puts.lock);
+    struct live_request *request = live->puts.first;
+    if (request != NULL) {
+        live->puts.first = request->next;
+        live->puts.count--;
+        if (live->puts.first == NULL) {
+            live->puts.last = NULL;
+        }
+    }
+    pthread_mutex_unlock(&live->puts.lock);
+    return (struct live_query *)request;
+}
+
+/* Tries until it is stored: the rows exist nowhere else but in the journal, which waits for them.
+ */
+static bool commit_part(struct live *live, struct records_link *link, int64_t *retry_ms)
+{
+    enum err err = records_commit(link, &live->part);
+    if (err == ERR_NONE) {
+        COUNT(live, commits, 1);
+        COUNT(live, rows_stored,
+              live->part.members_count + live->part.viewings_count + live->part.frames_count);
+        *retry_ms = RETRY_MS_FIRST;
+        return true;
+    }
+    COUNT(live, commits_failed, 1);
+    LOG_EVERY(10000, LOG_WARN, "records", "not stored, will try again: %s (%s)", err_text(err),
+              records_why(link));
+    struct timespec pause = {*retry_ms / 1000, *retry_ms % 1000 * 1000000};
+    nanosleep(&pause, NULL);
+    *retry_ms = *retry_ms * 2 > RETRY_MS_MAX ? RETRY_MS_MAX : *retry_ms * 2;
+    return false;
+}
+
+static void part_stored(struct live *live)
+{
+    pthread_mutex_lock(&live->part_lock);
+    live->part_ready = false;
+    live->parts_done++;
+    pthread_cond_broadcast(&live->part_changed);
+    pthread_mutex_unlock(&live->part_lock);
+    struct message *message = memory_zalloc(sizeof *message);
+    message->kind = MESSAGE_COMMITTED;
+    engine_post(live, message);
+}
+
+void *records_run(void *ctx)
+{
+    struct live *live = ctx;
+    pthread_setname_np(pthread_self(), "records");
+    struct records_link *link = open_link(live, "records thread");
+    if (link == NULL) {
+        live_die("the record store could not be opened again"); /* it was open a moment ago */
+    }
+    int64_t retry_ms = RETRY_MS_FIRST;
+    for (;;) {
+        pthread_mutex_lock(&live->part_lock);
+        while (!live->part_ready && !live->part_stop && !work_waits(&live->puts)) {
+            pthread_cond_wait(&live->part_changed, &live->part_lock);
+        }
+        bool ready = live->part_ready;
+        bool stop = live->part_stop;
+        pthread_mutex_unlock(&live->part_lock);
+        struct live_query *put;
+        while ((put = take_put(live)) != NULL) {
+            put_profile(live, link, put);
+        }
+        if (ready && commit_part(live, link, &retry_ms)) {
+            part_stored(live);
+        }
+        if (stop) {
+            break; /* live_stop waits for the engine first, which waits for its parts */
+        }
+    }
+    records_close(link);
+    return NULL;
+}
+
+/* ---- reading ---- */
+
+void work_init(struct work *work)
+{
+    *work = (struct work){0};
+    pthread_mutex_init(&work->lock, NULL);
+    pthread_cond_init(&work->changed, NULL);
+}
+
+bool work_put(struct work *work, struct live_request *request, uint32_t max)
+{
+    request->next = NULL;
+    pthread_mutex_lock(&work->lock);
+    bool room = work->count < max;
+    if (room) {
+        if (work->last != NULL) {
+            work->last->next = request;
+        } else {
+            work->first = request;
+        }
+        work->last = request;
+        work->count++;
+        pthread_cond_signal(&work->changed);
+    }
+    pthread_mutex_unlock(&work->lock);
+    return room;
+}
+
+static struct live_request *work_take(struct work *work)
+{
+    pthread_mutex_lock(&work->lock);
+    while (work->first == NULL && !work->stop) {
+        pthread_cond_wait(&work->changed, &work->lock);
+    }
+    struct live_request *request = work->first;
+    if (request != NULL) {
+        work->first = request->next;
+        work->count--;
+        if (work->first == NULL) {
+            work->last = NULL;
+        }
+    }
+    pthread_mutex_unlock(&work->lock);
+    return request;
+}
+
+/* Waits until the parts that the engine had handed over when it passed the query on are stored. */
+static bool wait_for_part(struct live *live, uint64_t part)
+{
+    struct timespec until = in_ms(READ_WAIT_MS);
+    pthread_mutex_lock(&live->part_lock);
+    int timed_out = 0;
+    while (live->parts_done < part && timed_out == 0) {
+        timed_out = pthread_cond_timedwait(&live->part_changed, &live->part_lock, &until);
+    }
+    bool done = live->parts_done >= part;
+    pthread_mutex_unlock(&live->part_lock);
+    return done;
+}
+
+void *reader_run(void *ctx)
+{
+    struct live *live = ctx;
+    pthread_setname_np(pthread_self(), "reader");
+    struct records_link *link = open_link(live, "reader");
+    struct live_request *request;
+    while ((request = work_take(&live->reads)) != NULL) {
+        struct live_query *query = (struct live_query *)request;
+        if (link == NULL) {
+            link = open_link(live, "reader");
+        }
+        if (!wait_for_part(live, query->part)) {
+            query->status = LIVE_RECORDS_AWAY;
+            answer_done(query);
+            continue;
+        }
+        answer_read(live, link, query);
+    }
+    records_close(link);
+    return NULL;
+}

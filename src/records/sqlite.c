@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -116,6 +117,12 @@ static enum err configure(struct sqlite_link *link)
     return err == ERR_NONE ? sqlite_changed_register(link) : err;
 }
 
+/* SQLite's own statistics would take a lock at each allocation of each link. */
+static void configure_library(void)
+{
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); /* no harm when another part was first */
+}
+
 static enum err open_link(struct sqlite_link *link, const char *path, bool create)
 {
     if (create) {
@@ -141,6 +148,8 @@ static enum err open_link(struct sqlite_link *link, const char *path, bool creat
 enum err records_sqlite_open(const char *path, bool create, struct records_link **out, char *why,
                              size_t why_bytes)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, configure_library);
     struct sqlite_link *link = memory_zalloc(sizeof *link);
     link->link.backend = &backend;
     buffer_init(&link->groups, SQLITE_TEXT_BYTES_MAX);

@@ -44,11 +44,16 @@
 
 struct sqlite_audience_cache;
 
+/* Countries are two digits of base 36 (core/country.h). */
+#define SQLITE_COUNTRIES (36 * 36)
+
 /* What the virtual table changed_member shows: the members of the change at hand. */
 struct sqlite_changed {
     const struct member_row *rows;
     size_t count;
     int64_t event_id, audience_id;
+    /* The letters of each country, at an address that stays. */
+    char countries[SQLITE_COUNTRIES][2];
 };
 
 struct sqlite_link {
@@ -57,7 +62,7 @@ struct sqlite_link {
     sqlite3_stmt *statements[SQLITE_STATEMENTS_COUNT]; /* prepared when first needed */
     unsigned read_depth;                               /* of nested read transactions */
     struct buffer groups, countries;                   /* the row at hand, as text or tally */
-    struct sqlite_changed changed;                     /* while members are being written */
+    struct sqlite_changed changed;                     /* what is being written */
     struct sqlite_audience_cache *audiences;           /* NULL until the first commit */
 };
 

@@ -117,13 +117,6 @@ static int row_id(sqlite3_vtab_cursor *base, sqlite3_int64 *out)
     return SQLITE_OK;
 }
 
-static void give_country(sqlite3_context *out, country_t country)
-{
-    char text[2];
-    country_text(country, text);
-    sqlite3_result_text(out, text, sizeof text, SQLITE_TRANSIENT);
-}
-
 static int give_column(sqlite3_vtab_cursor *base, sqlite3_context *out, int column)
 {
     const struct sqlite_changed *changed = changed_of(base);
@@ -142,7 +135,8 @@ static int give_column(sqlite3_vtab_cursor *base, sqlite3_context *out, int colu
         sqlite3_result_int(out, row->lease_groups);
         break;
     case COLUMN_COUNTRY:
-        give_country(out, row->country);
+        ASSERT(row->country < SQLITE_COUNTRIES);
+        sqlite3_result_text(out, changed->countries[row->country], 2, SQLITE_STATIC);
         break;
     case COLUMN_PROFILE_DUE_MS:
         sqlite3_result_int64(out, row->profile_due_ms);
@@ -186,6 +180,9 @@ enum err sqlite_changed_register(struct sqlite_link *link)
         .xColumn = give_column,
         .xRowid = row_id,
     };
+    for (country_t i = 0; i < SQLITE_COUNTRIES; i++) {
+        country_text(i, link->changed.countries[i]);
+    }
     if (sqlite3_create_module(link->db, "changed_member", &module, &link->changed) != SQLITE_OK) {
         return sqlite_fail(link, "adding the table changed_member");
     }

@@ -192,7 +192,10 @@ static enum err write_members(struct sqlite_link *link, const struct audience_ro
         ASSERT((rows[i].viewer.len > 0) == (rows[i].created && audience->session.len == 0));
         viewers |= rows[i].viewer.len > 0;
     }
-    link->changed = (struct sqlite_changed){rows, count, event_id, id};
+    link->changed.rows = rows;
+    link->changed.count = count;
+    link->changed.event_id = event_id;
+    link->changed.audience_id = id;
     sqlite3_stmt *stmt;
     enum err err = ERR_NONE;
     if (viewers) {
@@ -203,7 +206,7 @@ static enum err write_members(struct sqlite_link *link, const struct audience_ro
         err = sqlite_prepare(link, SQL_MEMBERS_PUT, &stmt);
         err = err == ERR_NONE ? sqlite_run(link, stmt) : err;
     }
-    link->changed = (struct sqlite_changed){0};
+    link->changed.count = 0; /* the rows are only borrowed */
     return err;
 }
 

@@ -178,9 +178,11 @@ void answer_query(struct live *live, struct live_query *query)
         outcome = engine_overview(live->engine, query->event, add_figures, query);
         break;
     case LIVE_COUNTS:
-        (void)engine_live(live->engine, query->event, query->session, &query->active, add_count,
-                          query);
-        outcome = FIGURES_OK; /* not in memory: nobody is alive */
+        outcome = engine_live(live->engine, query->event, query->session, &query->active, add_count,
+                              query);
+        if (outcome == FIGURES_NEED_EVENT) {
+            outcome = FIGURES_OK; /* not in memory: nobody is alive */
+        }
         break;
     case LIVE_FRAMES:
         if (engine_frames(live->engine, query->event, query->session, add_frame, query) !=

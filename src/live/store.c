@@ -182,6 +182,9 @@ static enum err recover(struct store *store, const char *folder, struct journal_
         return err;
     }
     engine_settle(store->engine);
+    if (engine_seq(store->engine) < store->covered_seq) {
+        engine_begin(store->engine, store->covered_seq, engine_now_ms(store->engine));
+    }
     store->last_ms = report->last_time_ms > engine_now_ms(store->engine)
                          ? report->last_time_ms
                          : engine_now_ms(store->engine);

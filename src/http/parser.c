@@ -26,6 +26,7 @@ static const struct {
     {"accept", HEADER_ACCEPT},
     {"x-forwarded-for", HEADER_FORWARDED_FOR},
     {"expect", HEADER_EXPECT},
+    {"connection", HEADER_CONNECTION},
     {"transfer-encoding", HEADER_TRANSFER_ENCODING},
 };
 
@@ -70,11 +71,22 @@ static enum parser_result fault(struct parser *parser, unsigned status, const ch
 }
 
 /* The same inside a callback: llhttp stops at once. */
-static int callback_fault(struct parser *parser, unsigned status, const char *detail, size_t at)
+static int callback_fault(struct parser *parser, unsigned status, const char *detail)
 {
-    fault(parser, status, detail, at);
+    fault(parser, status, detail, 0);
     llhttp_set_error_reason(&parser->llhttp, detail);
     return HPE_USER;
+}
+
+/* A fault in the head's lines is noted, and told when the head is whole.  When a span's callback
+ * comes depends on how the bytes were split; were it told at once, so would the answer. */
+static void note_fault(struct parser *parser, const char *detail, size_t at)
+{
+    if (parser->status == 0) {
+        parser->status = 400;
+        parser->detail = detail;
+        parser->fault_at = (uint32_t)at;
+    }
 }
 
 /* ---- the lines of the head ---- */
@@ -113,6 +125,28 @@ static void join_forwarded(struct parser *parser, struct parser_span value)
     parser->joined_bytes = (uint16_t)joined_bytes;
 }
 
+/* RFC 9112, 9.3.  llhttp reads it too, but version 8.1 overlooks a "close" followed by a tab, and
+ * then we would wait on a connection whose peer is done. */
+static void read_connection(struct parser *parser, struct parser_span value)
+{
+    const char *at = parser->base + value.at, *end = at + value.len;
+    while (at < end) {
+        const char *comma = memchr(at, ',', (size_t)(end - at));
+        const char *next = comma == NULL ? end : comma;
+        const char *stop = next;
+        while (at < stop && is_space(*at)) {
+            at++;
+        }
+        while (at < stop && is_space(stop[-1])) {
+            stop--;
+        }
+        size_t len = (size_t)(stop - at);
+        parser->said_close |= len == 5 && name_matches("close", at, len);
+        parser->said_keep_alive |= len == 10 && name_matches("keep-alive", at, len);
+        at = next + 1;
+    }
+}
+
 static void keep_header(struct parser *parser, struct parser_span value)
 {
     size_t len = parser->field.len;
@@ -133,6 +167,9 @@ static void keep_header(struct parser *parser, struct parser_span value)
             break;
         case HEADER_TRANSFER_ENCODING:
             parser->coding_count++;
+            break;
+        case HEADER_CONNECTION:
+            read_connection(parser, value);
             break;
         case HEADER_FORWARDED_FOR:
             if (again) {
@@ -167,8 +204,8 @@ static bool header_line_sound(struct parser *parser, size_t next)
 {
     const char *base = parser->base;
     size_t colon = (size_t)parser->field.at + parser->field.len;
-    if (parser->field.at != parser->line_at || base[colon] != ':' || next < colon + 3 ||
-        base[next - 2] != '\r' || base[next - 1] != '\n') {
+    if (parser->field.len == 0 || parser->field.at != parser->line_at || base[colon] != ':' ||
+        next < colon + 3 || base[next - 2] != '\r' || base[next - 1] != '\n') {
         return false;
     }
     size_t at = colon + 1;
@@ -190,15 +227,18 @@ static bool header_line_sound(struct parser *parser, size_t next)
 }
 
 /* The line before offset `next` has ended. */
-static bool line_end(struct parser *parser, size_t next)
+static void line_end(struct parser *parser, size_t next)
 {
     bool sound =
         parser->line_at == 0 ? request_line_sound(parser, next) : header_line_sound(parser, next);
+    if (!sound) {
+        note_fault(parser, "this line is malformed, folded, or does not end in CRLF",
+                   parser->line_at);
+    }
     parser->line_at = (uint32_t)next;
     parser->field = (struct parser_span){0, 0};
     parser->value = (struct parser_span){0, 0};
     parser->in_value = false;
-    return sound;
 }
 
 /* ---- llhttp's callbacks ---- */
@@ -234,7 +274,7 @@ static int count_framing(struct parser *parser, size_t len)
 {
     parser->framing_bytes += (uint32_t)len;
     if (parser->framing_bytes > FRAMING_BYTES_MAX + FRAMING_PER_BYTE * parser->body_bytes) {
-        return callback_fault(parser, 400, "too much chunk framing for so little body", 0);
+        return callback_fault(parser, 400, "too much chunk framing for so little body");
     }
     return 0;
 }
@@ -246,11 +286,8 @@ static int on_field(llhttp_t *llhttp, const char *text, size_t len)
         return count_framing(parser, len);
     }
     size_t at = (size_t)(text - parser->base);
-    if (parser->line_at == 0 && llhttp_get_http_major(llhttp) != 1) {
-        return callback_fault(parser, 505, version_detail, at);
-    }
-    if ((parser->field.len == 0 || parser->in_value) && !line_end(parser, at)) {
-        return callback_fault(parser, 400, "the line before this one is malformed", at);
+    if (parser->field.len == 0 || parser->in_value) {
+        line_end(parser, at);
     }
     span_extend(&parser->field, at, len);
     return 0;
@@ -262,10 +299,9 @@ static int on_value(llhttp_t *llhttp, const char *text, size_t len)
     if (parser->phase != PARSER_HEAD) {
         return count_framing(parser, len);
     }
-    size_t at = (size_t)(text - parser->base);
     parser->in_value = true;
-    if (!span_extend(&parser->value, at, len)) {
-        return callback_fault(parser, 400, "folded header lines are not accepted", at);
+    if (!span_extend(&parser->value, (size_t)(text - parser->base), len)) {
+        note_fault(parser, "this header line is folded", parser->line_at);
     }
     return 0;
 }
@@ -287,7 +323,7 @@ static int on_chunk_header(llhttp_t *llhttp)
 {
     struct parser *parser = parser_of(llhttp);
     if (llhttp->content_length > parser->body_bytes_max - parser->body_bytes) {
-        return callback_fault(parser, 413, "the request's body is too large", 0);
+        return callback_fault(parser, 413, "the request's body is too large");
     }
     return count_framing(parser, FRAMING_PER_CHUNK);
 }
@@ -330,15 +366,16 @@ static const llhttp_settings_t settings = {
 
 /* ---- llhttp's verdicts ---- */
 
-/* "HTTP/" digit "." digit just before or around the byte where llhttp stopped? */
-static bool version_well_formed(const char *base, size_t at, size_t len)
+/* "HTTP/" digit "." digit just before or around the byte where llhttp stopped, and not a version
+ * that we speak (then it was what follows that is wrong)? */
+static bool version_foreign(const char *base, size_t at, size_t len)
 {
     size_t end = at + 1 < len ? at + 1 : len;
     for (size_t back = 0; back < 2 && end >= 8 + back; back++) {
         const char *text = base + end - 8 - back;
         if (memcmp(text, "HTTP/", 5) == 0 && text[5] >= '0' && text[5] <= '9' && text[6] == '.' &&
             text[7] >= '0' && text[7] <= '9') {
-            return true;
+            return text[5] != '1' || text[7] > '1';
         }
     }
     return false;
@@ -346,9 +383,8 @@ static bool version_well_formed(const char *base, size_t at, size_t len)
 
 static enum parser_result llhttp_fault(struct parser *parser, llhttp_errno_t verdict, size_t len)
 {
-    if (verdict == HPE_USER) {
-        ASSERT(parser->phase == PARSER_FAULTY);
-        return PARSER_FAULT;
+    if (parser->phase == PARSER_FAULTY) {
+        return PARSER_FAULT; /* by a callback of ours */
     }
     const char *base = parser->base;
     size_t at = (size_t)(llhttp_get_error_pos(&parser->llhttp) - base);
@@ -365,7 +401,7 @@ static enum parser_result llhttp_fault(struct parser *parser, llhttp_errno_t ver
         }
         return fault(parser, 501, "the method is not known", at);
     }
-    if (verdict == HPE_INVALID_VERSION && version_well_formed(base, at, len)) {
+    if (verdict == HPE_INVALID_VERSION && version_foreign(base, at, len)) {
         return fault(parser, 505, version_detail, at);
     }
     return fault(parser, 400, reason != NULL && *reason != '\0' ? reason : "malformed", at);
@@ -469,9 +505,12 @@ static enum parser_result judge_head(struct parser *parser, const char *base)
     if (llhttp_get_http_major(llhttp) != 1) {
         return fault(parser, 505, version_detail, 0);
     }
-    if (!line_end(parser, parser->head_bytes - 2) ||
-        memcmp(base + parser->head_bytes - 2, "\r\n", 2) != 0) {
-        return fault(parser, 400, "the end of the head is malformed", parser->head_bytes - 2);
+    line_end(parser, parser->head_bytes - 2);
+    if (memcmp(base + parser->head_bytes - 2, "\r\n", 2) != 0) {
+        note_fault(parser, "the head does not end in CRLF", parser->head_bytes - 2);
+    }
+    if (parser->status != 0) {
+        return fault(parser, parser->status, parser->detail, parser->fault_at);
     }
     if (llhttp_get_method(llhttp) == HTTP_CONNECT) {
         return fault(parser, 501, "CONNECT is not supported", 0);
@@ -496,7 +535,7 @@ static enum parser_result judge_head(struct parser *parser, const char *base)
         return fault(parser, 417, "the only expectation known here is 100-continue",
                      parser->kept[HEADER_EXPECT].at); /* RFC 9110, 10.1.1 */
     }
-    parser->keep_alive = llhttp_should_keep_alive(llhttp) != 0;
+    parser->keep_alive = !parser->said_close && (llhttp->http_minor > 0 || parser->said_keep_alive);
     return judge_framing(parser, base);
 }
 
@@ -553,6 +592,15 @@ enum parser_result parser_body_limit(struct parser *parser, uint32_t body_bytes_
     return PARSER_MORE;
 }
 
+/* Keeps the last four raw bytes.  Cutting out the framing never moves a byte beyond its old place,
+ * so what follows the last data byte is still there. */
+static void tail_update(struct parser *parser, const char *raw, size_t len)
+{
+    for (size_t i = len > 4 ? len - 4 : 0; i < len; i++) {
+        parser->tail = parser->tail << 8 | (unsigned char)raw[i];
+    }
+}
+
 static enum parser_result body_chunked(struct parser *parser, char *base, size_t *len, size_t *used)
 {
     size_t at = (size_t)parser->head_bytes + parser->body_bytes;
@@ -561,6 +609,7 @@ static enum parser_result body_chunked(struct parser *parser, char *base, size_t
     parser->body_write = base + at;
     llhttp_errno_t verdict = llhttp_execute(&parser->llhttp, base + at, *len - at);
     if (verdict == HPE_OK) {
+        tail_update(parser, base + at, *len - at);
         *len = (size_t)parser->head_bytes + parser->body_bytes;
         return PARSER_MORE;
     }
@@ -568,9 +617,13 @@ static enum parser_result body_chunked(struct parser *parser, char *base, size_t
         return llhttp_fault(parser, verdict, *len);
     }
     /* An Upgrade header is ignored (RFC 9110, 7.8): the pause for it means complete, no more. */
-    parser->phase = PARSER_WHOLE;
     *used = (size_t)(llhttp_get_error_pos(&parser->llhttp) - base);
-    ASSERT(*used <= *len);
+    ASSERT(at <= *used && *used <= *len);
+    tail_update(parser, base + at, *used - at);
+    if (parser->tail != 0x0d0a0d0a) {
+        return fault(parser, 400, "the chunked body does not end in an empty line", 0);
+    }
+    parser->phase = PARSER_WHOLE;
     return PARSER_COMPLETE;
 }
 

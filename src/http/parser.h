@@ -42,6 +42,7 @@ enum parser_header {
     HEADER_ACCEPT,
     HEADER_FORWARDED_FOR,
     HEADER_EXPECT,
+    HEADER_CONNECTION,
     HEADER_TRANSFER_ENCODING,
     HEADER_WATCHED,
     HEADERS_KEPT = HEADER_WATCHED + HTTP_WATCHED_MAX
@@ -88,12 +89,14 @@ struct parser {
     uint32_t head_bytes; /* once the head is whole */
     uint32_t body_bytes; /* of a chunked body so far, without its framing */
     uint32_t framing_bytes;
+    uint32_t tail;     /* the last four bytes of chunk framing or data that llhttp has seen */
     uint32_t fault_at; /* offset of the fault */
     uint16_t joined_bytes;
     uint16_t status; /* of the fault: 400, 413, … */
     uint8_t phase;   /* enum parser_phase */
     uint8_t host_count, coding_count;
     bool in_value;
+    bool said_close, said_keep_alive;
     bool keep_alive; /* once the head is whole */
     char joined[PARSER_JOINED_BYTES_MAX];
 };

@@ -43,8 +43,12 @@ def watch(server, event, until, expected, session=None):
 
 def test_alive_window(server):
     """A heartbeat makes alive for exactly the alive window"""
-    at = beat_time(server, "alive", "ada", "talk")
-    watch(server, "alive", at + ALIVE, lambda now: int(now <= at + ALIVE))
+    for _ in range(8):
+        at = beat_time(server, "alive", "ada", "talk")
+        if watch(server, "alive", at + ALIVE, lambda now, a=at: int(now <= a + ALIVE)) == 0:
+            break  # An answer was for the very last ms, at which the viewer is still alive.
+    else:
+        print("# the last ms of a lease was never hit")
     assert server.active("alive", "talk")[0] == 0
     assert server.live("alive")["viewerCount"] == 0
     assert server.viewer("alive", "ada")["alive"] is False

@@ -1,0 +1,295 @@
+/* api.c -- the table of endpoints, from a request to its handler, and the workers' way to live/.
+ *
+ * To add an endpoint: a function in the file of its group, its prototype in internal.h, a line in
+ * the table, an entry in docs/API.md. */
+#include "api/internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "base/memory.h"
+#include "core/ids.h"
+
+/* Which ids a path has, in its order. */
+enum ids { IDS_NONE, IDS_EVENT, IDS_EVENT_SESSION, IDS_EVENT_VIEWER };
+
+struct endpoint {
+    enum http_method method;
+    const char *pattern;
+    enum ids ids;
+    void (*handle)(struct call *call);
+};
+
+/* The parameters' names are those that a problem names. */
+#define EVENTS  "/analytics/events"
+#define EVENT   EVENTS "/{eventId}"
+#define SESSION EVENT "/sessions/{sessionId}"
+#define VIEWER  EVENT "/viewers/{viewerId}"
+
+/* The same for an event and for one of its sessions. */
+#define AUDIENCE(method, tail, handle)                                                             \
+    {method, EVENT tail, IDS_EVENT, handle},                                                       \
+    {                                                                                              \
+        method, SESSION tail, IDS_EVENT_SESSION, handle                                            \
+    }
+
+static const struct endpoint endpoints[] = {
+    {HTTP_POST, EVENT "/heartbeat", IDS_EVENT, heartbeat_post},
+    {HTTP_POST, "/analytics/heartbeats", IDS_NONE, batch_post},
+    AUDIENCE(HTTP_GET, "/viewers/active-count", figures_active),
+    AUDIENCE(HTTP_GET, "/viewers/total-attended-count", figures_attended),
+    AUDIENCE(HTTP_GET, "/viewers/max-concurrent-count", figures_peak),
+    AUDIENCE(HTTP_GET, "/statistics", statistics_get),
+    AUDIENCE(HTTP_GET, "/statistics/live", statistics_live),
+    {HTTP_GET, EVENT "/overview", IDS_EVENT, overview_get},
+    {HTTP_GET, VIEWER, IDS_EVENT_VIEWER, viewers_get},
+    {HTTP_PUT, VIEWER, IDS_EVENT_VIEWER, viewers_put},
+    {HTTP_GET, EVENTS, IDS_NONE, events_list},
+    {HTTP_GET, "/healthz", IDS_NONE, health_alive},
+    {HTTP_GET, "/readyz", IDS_NONE, health_ready},
+    {HTTP_GET, "/metrics", IDS_NONE, health_metrics},
+};
+
+#define ENDPOINTS (sizeof endpoints / sizeof endpoints[0])
+static_assert(ENDPOINTS <= ENDPOINTS_MAX, "the routes of all endpoints have a place");
+
+/* ---- one request ---- */
+
+/* The ids of the path, checked.  False: answered. */
+static bool take_ids(struct call *call, enum ids ids, const struct route_match *match)
+{
+    if (ids == IDS_NONE) {
+        return true;
+    }
+    call->event = match->values[0];
+    if (!id_event_valid(call->event)) {
+        call_problem(call, 400, "eventId", "\"eventId\" " EVENT_RULE);
+        return false;
+    }
+    if (ids == IDS_EVENT_SESSION) {
+        call->session = match->values[1];
+        if (!id_session_valid(call->session)) {
+            call_problem(call, 400, "sessionId", "\"sessionId\" " SESSION_RULE);
+            return false;
+        }
+    } else if (ids == IDS_EVENT_VIEWER) {
+        call->viewer = match->values[1];
+        if (!id_viewer_valid(call->viewer)) {
+            call_problem(call, 400, "viewerId", "\"viewerId\" " VIEWER_RULE);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void bad_encoding(struct call *call, struct slice parameter)
+{
+    char field[32];
+    snprintf(field, sizeof field, "%.*s", SLICE_ARG(parameter));
+    call_problem(call, 400, field, "the path's percent-encoding is wrong");
+}
+
+/* A known path with another method: what it does know (RFC 9110, 15.5.6 and 9.3.7). */
+static void other_method(struct call *call, unsigned allowed)
+{
+    char text[ROUTE_ALLOW_BYTES];
+    struct slice allow = router_allow(allowed | 1u << HTTP_OPTIONS, text);
+    if (call->exchange->request.method == HTTP_OPTIONS) {
+        http_respond(call->exchange, &(struct http_response){.status = 204, .headers = allow});
+        return;
+    }
+    http_problem_headers(call->exchange, 405, NULL, "the path does not know this method", allow);
+}
+
+static void unknown_path(struct call *call)
+{
+    const struct http_request *request = &call->exchange->request;
+    if (request->method == HTTP_OPTIONS && slice_equal(request->path, SLICE_LIT("*"))) {
+        other_method(call, 1u << HTTP_GET | 1u << HTTP_POST | 1u << HTTP_PUT);
+        return;
+    }
+    call_problem(call, 404, NULL, "there is nothing at this path");
+}
+
+static void handle(void *ctx, struct http_exchange *exchange)
+{
+    struct api *api = ctx;
+    struct api_worker *worker = exchange->worker_ctx;
+    struct call call = {.exchange = exchange,
+                        .worker = worker,
+                        .scratch = {.bytes = worker->scratch, .size = SCRATCH_BYTES}};
+    struct route_match match;
+    switch (router_match(api->router, exchange->request.method, exchange->request.path,
+                         &call.scratch, &match)) {
+    case ROUTE_FOUND:
+        if (take_ids(&call, endpoints[match.id].ids, &match)) {
+            endpoints[match.id].handle(&call);
+        }
+        return;
+    case ROUTE_NO_PATH:
+        unknown_path(&call);
+        return;
+    case ROUTE_NO_METHOD:
+        other_method(&call, match.allowed);
+        return;
+    case ROUTE_BAD_PARAMETER:
+        bad_encoding(&call, match.bad);
+        return;
+    }
+}
+
+/* By the path alone, before it is routed: what is none of ours still gets its 404 and not a 413. */
+static uint32_t body_bytes_max(void *ctx, const struct http_request *request)
+{
+    const struct api *api = ctx;
+    if (slice_equal(request->path, SLICE_LIT("/analytics/heartbeats"))) {
+        return api->config.batch_bytes_max;
+    }
+    return request->method == HTTP_PUT ? PROFILE_BODY_BYTES_MAX : HEARTBEAT_BODY_BYTES_MAX;
+}
+
+/* ---- to live/ and back ---- */
+
+bool call_submit(struct call *call, struct live_request *request)
+{
+    struct api_worker *worker = call->worker;
+    if (worker->stopping || !live_submit(worker->port, request)) {
+        respond_live_problem(call->exchange, LIVE_BUSY, slice_str(worker->api->retry_after));
+        return false;
+    }
+    /* Relaxed, and no read-modify-write: only this thread writes it; api_stopped orders its reading
+     * by `stopped`. */
+    uint32_t in_flight = atomic_load_explicit(&worker->in_flight, memory_order_relaxed);
+    atomic_store_explicit(&worker->in_flight, in_flight + 1, memory_order_relaxed);
+    worker->handed_on = true;
+    return true;
+}
+
+void worker_returned(struct api_worker *worker)
+{
+    uint32_t in_flight = atomic_load_explicit(&worker->in_flight, memory_order_relaxed);
+    ASSERT(in_flight > 0);
+    /* Release: whoever sees 0 also sees that live/ has nothing of ours any more. */
+    atomic_store_explicit(&worker->in_flight, in_flight - 1, memory_order_release);
+}
+
+/* live/ has answers: called by its threads. */
+static void on_live_wake(void *ctx)
+{
+    struct api_worker *worker = ctx;
+    http_worker_wake(atomic_load_explicit(&worker->http, memory_order_acquire));
+}
+
+static void *worker_start(void *ctx, struct http_worker *http)
+{
+    struct api *api = ctx;
+    unsigned index = http_worker_index(http);
+    ASSERT(index < api->config.workers);
+    struct api_worker *worker = &api->workers[index];
+    atomic_store_explicit(&worker->http, http, memory_order_release);
+    worker->port = live_port_open(api->config.live, index, on_live_wake, worker);
+    return worker;
+}
+
+static void worker_wake(void *ctx)
+{
+    struct api_worker *worker = ctx;
+    live_port_drain(worker->port);
+    if (!worker->stopping && atomic_load_explicit(&worker->api->stopping, memory_order_acquire)) {
+        worker->stopping = true;
+        atomic_store_explicit(&worker->stopped, true, memory_order_release);
+    }
+}
+
+/* One message to the engine for all that the turn brought. */
+static void worker_turn_end(void *ctx)
+{
+    struct api_worker *worker = ctx;
+    if (worker->handed_on) {
+        worker->handed_on = false;
+        live_port_flush(worker->port);
+    }
+}
+
+void api_stop(struct api *api)
+{
+    atomic_store_explicit(&api->stopping, true, memory_order_release);
+}
+
+bool api_stopped(struct api *api)
+{
+    bool stopped = true;
+    for (unsigned i = 0; i < api->config.workers; i++) {
+        struct api_worker *worker = &api->workers[i];
+        struct http_worker *http = atomic_load_explicit(&worker->http, memory_order_acquire);
+        /* Acquire: after `stopped`, in_flight only falls, and what it was then is seen. */
+        if (!atomic_load_explicit(&worker->stopped, memory_order_acquire)) {
+            stopped = false;
+            if (http != NULL) {
+                http_worker_wake(http);
+            }
+        } else if (atomic_load_explicit(&worker->in_flight, memory_order_acquire) > 0) {
+            stopped = false;
+        }
+    }
+    return stopped;
+}
+
+/* ---- the whole ---- */
+
+struct api *api_new(const struct api_config *config)
+{
+    ASSERT(config->live != NULL && config->workers > 0);
+    ASSERT(config->country_headers <= HTTP_WATCHED_MAX && config->session_pattern.len > 0);
+    struct api *api = memory_zalloc(sizeof *api);
+    api->config = *config;
+    for (size_t i = 0; i < ENDPOINTS; i++) {
+        api->routes[i] = (struct route){endpoints[i].method, endpoints[i].pattern, (int)i};
+    }
+    api->router = router_new(api->routes, ENDPOINTS);
+    ASSERT(api->router != NULL);
+    snprintf(api->acknowledgement, sizeof api->acknowledgement, "{\"intervalMs\":%lld}",
+             (long long)config->interval_ms);
+    snprintf(api->retry_after, sizeof api->retry_after, "Retry-After: %lld\r\n",
+             (long long)((config->interval_ms + 999) / 1000));
+    size_t bytes = config->workers * sizeof *api->workers;
+    api->workers = aligned_alloc(alignof(struct api_worker), bytes);
+    ASSERT(api->workers != NULL);
+    memset(api->workers, 0, bytes);
+    for (unsigned i = 0; i < config->workers; i++) {
+        api->workers[i].api = api;
+        buffer_init(&api->workers[i].answer, ANSWER_BYTES_MAX);
+    }
+    return api;
+}
+
+void api_free(struct api *api)
+{
+    if (api == NULL) {
+        return;
+    }
+    for (unsigned i = 0; i < api->config.workers; i++) {
+        buffer_fini(&api->workers[i].answer);
+    }
+    free(api->workers);
+    router_free(api->router);
+    free(api);
+}
+
+struct http_handler api_handler(struct api *api)
+{
+    return (struct http_handler){
+        .ctx = api,
+        .worker_start = worker_start,
+        .body_bytes_max = body_bytes_max,
+        .request = handle,
+        .wake = worker_wake,
+        .turn_end = worker_turn_end,
+    };
+}
+
+void api_attach(struct api *api, const struct http_server *server)
+{
+    atomic_store_explicit(&api->server, server, memory_order_release);
+}

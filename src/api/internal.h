@@ -1,0 +1,175 @@
+/* internal.h -- what the files of api/ share.
+ *
+ * Model: a struct call is one request on the stack of the handler.  It may end in three ways:
+ *   - call_json, call_problem, …: answered at once.
+ *   - call_submit with a state of its own in the exchange (heartbeat.c, batch.c).
+ *   - question_ask: one live_query, and a function that writes its answer as JSON.
+ *
+ * Memory: what routing and queries decode lies in the worker's scratch until the handler returns;
+ * what must stay until live/ has answered is kept in the exchange's `user` bytes (call_keep).  They
+ * and the request are gone once the answer is given: the next request may use their place.
+ * Threads: all on the exchange's worker. */
+#ifndef NOVABEAT_API_INTERNAL_H
+#define NOVABEAT_API_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include "api/api.h"
+#include "base/buffer.h"
+#include "base/json.h"
+#include "base/limits.h"
+#include "http/router.h"
+
+#define ENDPOINTS_MAX 64
+#define ROWS_MAX      1000 /* of one answer: larger ones come in pages */
+
+/* What a path and a query decode to, and one text of a body. */
+#define SCRATCH_BYTES (REQUEST_HEAD_BYTES_MAX + HEARTBEAT_BODY_BYTES_MAX)
+/* A profile's body: each character of its name and groups may be written as \uXXXX. */
+#define PROFILE_BODY_BYTES_MAX                                                                     \
+    (6 * (NAME_BYTES_MAX + GROUPS_PER_VIEWER_MAX * GROUP_ID_BYTES_MAX) + 2048)
+#define ANSWER_BYTES_MAX ((size_t)64 << 20)
+
+struct api_worker {
+    /* the worker's */
+    struct api *api;
+    struct live_port *port;
+    struct buffer answer; /* reused: the text of the answer that is being built */
+    bool stopping;        /* hand nothing more to live/ */
+    bool handed_on;       /* to live/, in this turn */
+    char scratch[SCRATCH_BYTES];
+    /* written by the worker, read by any */
+    alignas(64) _Atomic(struct http_worker *) http; /* NULL until it runs */
+    _Atomic uint32_t in_flight;                     /* requests that live/ has */
+    _Atomic bool stopped;                           /* `stopping` has been seen */
+    _Atomic uint64_t lines_refused;                 /* of batches */
+};
+
+struct endpoint;
+
+struct api {
+    struct api_config config;
+    struct router *router;
+    struct route routes[ENDPOINTS_MAX];
+    struct api_worker *workers;
+    char acknowledgement[48]; /* {"intervalMs":30000} */
+    char retry_after[40];     /* the header line of a refused heartbeat */
+    _Atomic(const struct http_server *) server;
+    _Atomic bool stopping;
+};
+
+struct call {
+    struct http_exchange *exchange;
+    struct api_worker *worker;
+    struct slice event, session, viewer; /* from the path, valid; empty where it has none */
+    struct scratch scratch;
+};
+
+/* ---- api.c ---- */
+
+/* False: answered (live/ has no room for it). */
+bool call_submit(struct call *call, struct live_request *request) WARN_UNUSED;
+/* First of all in each `done`: the request is ours again. */
+void worker_returned(struct api_worker *worker);
+
+/* ---- answer.c: the ways to answer ---- */
+
+void respond_json(struct http_exchange *exchange, struct slice body);
+/* 200 with what is in the worker's buffer, or a problem when the buffer is FULL. */
+void respond_answer(struct http_exchange *exchange);
+void call_problem(struct call *call, int status, const char *field, const char *detail);
+/* The problem that a status other than LIVE_OK is. */
+void respond_live_problem(struct http_exchange *exchange, enum live_status status,
+                          struct slice retry_after);
+const char *live_status_text(enum live_status status);
+
+/* {"eventId":"E" and, where a session is meant, ,"sessionId":"S" */
+void put_audience(struct buffer *out, struct slice event, struct slice session);
+/* ,"at":1637661623070, or null when there was no peak. */
+void put_peak_time(struct buffer *out, const struct figures *figures);
+/* ["a","b"] from a packed list. */
+void put_groups(struct buffer *out, struct slice packed);
+
+/* ---- question.c: endpoints that are one query ---- */
+
+struct question {
+    struct live_query query;
+    /* Writes the answer to a query whose status is LIVE_OK. */
+    void (*write)(struct buffer *out, const struct question *question);
+    void *arena;                    /* freed after the answer; may be NULL */
+    char event[EVENT_ID_BYTES_MAX]; /* these two hold ids that had to be decoded */
+    char other[VIEWER_ID_BYTES_MAX];
+};
+static_assert(sizeof(struct question) <= HTTP_USER_BYTES, "a question fits its exchange");
+static_assert(SESSION_ID_BYTES_MAX <= VIEWER_ID_BYTES_MAX, "a path has a session or a viewer");
+
+/* A query with the ids of the path. */
+struct question *question_new(struct call *call, enum live_query_kind kind,
+                              void (*write)(struct buffer *out, const struct question *question));
+void question_ask(struct call *call, struct question *question);
+
+/* The exchange that a state in its `user` bytes belongs to. */
+static inline struct http_exchange *exchange_of(void *state)
+{
+    return (struct http_exchange *)(void *)((char *)state - offsetof(struct http_exchange, user));
+}
+
+/* Bytes that lie in the worker's scratch are copied to `room`; others stay as long as the request
+ * anyhow. */
+struct slice call_keep(const struct call *call, struct slice text, char *room);
+
+/* ---- fields.c: what is asked of ids, parameters and members ---- */
+
+#define EVENT_RULE   "must be 1 to 64 characters of A-Z a-z 0-9 . _ ~ -"
+#define SESSION_RULE EVENT_RULE
+#define VIEWER_RULE  "must be 1 to 128 bytes of UTF-8 without control characters"
+
+struct parameter {
+    const char *name;
+    bool given;
+    struct slice value;
+};
+/* Finds the wanted parameters of the query; others are ignored; of repeated ones the last counts.
+ * False: answered 400. */
+bool call_parameters(struct call *call, struct parameter *wanted, size_t count) WARN_UNUSED;
+/* The number that a parameter gives; *number is left alone when it is not given.  False: answered
+ * 400, with the rule. */
+bool parameter_number(struct call *call, const struct parameter *parameter, uint64_t lowest,
+                      uint64_t highest, const char *rule, uint64_t *number) WARN_UNUSED;
+
+/* The groups of a JSON array, packed.  NULL, or what the array "must be". */
+const char *groups_read(const struct json_value *array, char out[GROUPS_PACKED_BYTES_MAX],
+                        size_t *len);
+
+/* ---- session.c ---- */
+
+enum session_outcome {
+    SESSION_NONE, /* the pattern is not there, or nothing follows it */
+    SESSION_FOUND,
+    SESSION_INVALID, /* what follows is no session's id */
+};
+
+/* The session that a viewer at this path or address watches: what follows the first occurrence of
+ * the pattern, up to '/', '?', '#' or the end, percent-decoded.  *session is a slice of the text,
+ * or of `room` where it had to be decoded. */
+enum session_outcome session_find(struct slice text, struct slice pattern,
+                                  char room[SESSION_ID_BYTES_MAX], struct slice *session);
+
+/* ---- the endpoints ---- */
+
+void heartbeat_post(struct call *call);
+void batch_post(struct call *call);
+void figures_active(struct call *call);
+void figures_attended(struct call *call);
+void figures_peak(struct call *call);
+void statistics_get(struct call *call);
+void statistics_live(struct call *call);
+void overview_get(struct call *call);
+void viewers_get(struct call *call);
+void viewers_put(struct call *call);
+void events_list(struct call *call);
+void health_alive(struct call *call);
+void health_ready(struct call *call);
+void health_metrics(struct call *call);
+
+#endif

@@ -1,0 +1,134 @@
+/* viewers.c -- one viewer of an event: the viewings, and the profile. */
+#include "api/internal.h"
+
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "core/country.h"
+#include "core/groups.h"
+#include "core/ids.h"
+
+/* ---- GET ---- */
+
+static void put_viewing(struct buffer *out, const struct live_viewing *viewing)
+{
+    buffer_put_char(out, '{');
+    if (viewing->session.len > 0) {
+        buffer_put_lit(out, "\"sessionId\":");
+        buffer_put_json_string(out, viewing->session);
+        buffer_put_char(out, ',');
+    }
+    buffer_put_lit(out, "\"startedMs\":");
+    buffer_put_i64(out, viewing->start_ms);
+    buffer_put_lit(out, ",\"endedMs\":");
+    buffer_put_i64(out, viewing->end_ms);
+    buffer_put_char(out, '}');
+}
+
+static void put_viewer(struct buffer *out, const struct live_query *query)
+{
+    put_audience(out, query->event, SLICE_EMPTY);
+    buffer_put_lit(out, ",\"viewerId\":");
+    buffer_put_json_string(out, query->viewer);
+    buffer_put_lit(out, ",\"name\":");
+    buffer_put_json_string(out, query->name);
+    buffer_put_lit(out, ",\"groups\":");
+    put_groups(out, query->groups);
+}
+
+static void write_viewer(struct buffer *out, const struct question *question)
+{
+    const struct live_query *query = &question->query;
+    char country[2];
+    country_text(query->country, country);
+    put_viewer(out, query);
+    buffer_put_lit(out, ",\"country\":");
+    buffer_put_json_string(out, slice_of(country, sizeof country));
+    buffer_put_lit(out, ",\"alive\":");
+    buffer_put(out, query->alive ? SLICE_LIT("true") : SLICE_LIT("false"));
+    buffer_put_lit(out, ",\"timestamp\":");
+    buffer_put_i64(out, query->now_ms);
+    buffer_put_lit(out, ",\"viewings\":[");
+    for (uint32_t i = 0; i < query->rows; i++) {
+        if (i > 0) {
+            buffer_put_char(out, ',');
+        }
+        put_viewing(out, &query->viewings[i]);
+    }
+    buffer_put_char(out, ']');
+    if (query->more) {
+        buffer_put_lit(out, ",\"more\":true");
+    }
+    buffer_put_char(out, '}');
+}
+
+void viewers_get(struct call *call)
+{
+    question_ask(call, question_new(call, LIVE_VIEWER, write_viewer));
+}
+
+/* ---- PUT ---- */
+
+/* What of a profile had to be unescaped or packed; the question's arena. */
+struct profile_text {
+    char name[NAME_BYTES_MAX];
+    char groups[GROUPS_PACKED_BYTES_MAX];
+};
+
+static void write_profile(struct buffer *out, const struct question *question)
+{
+    put_viewer(out, &question->query);
+    buffer_put_char(out, '}');
+}
+
+/* NULL, or the field that is wrong; *why is then its rule. */
+static const char *take_profile(const struct json_value *name, const struct json_value *groups,
+                                struct profile_text *text, struct live_query *query,
+                                const char **why)
+{
+    if (name->kind == JSON_IS_STRING &&
+        (!json_text(name, text->name, sizeof text->name, &query->name) ||
+         !name_valid(query->name))) {
+        *why = "\"name\" must be at most 256 bytes of UTF-8 without control characters";
+        return "name";
+    }
+    if (groups->kind == JSON_IS_ARRAY) {
+        size_t len;
+        const char *rule = groups_read(groups, text->groups, &len);
+        if (rule != NULL) {
+            *why = rule;
+            return "groups";
+        }
+        query->groups = slice_of(text->groups, len);
+    }
+    return NULL;
+}
+
+void viewers_put(struct call *call)
+{
+    enum { NAME, GROUPS, FIELDS };
+    /* Absent is empty: a PUT replaces the whole profile. */
+    static const struct json_field fields[FIELDS] = {
+        [NAME] = JSON_FIELD("name", JSON_IS_STRING | JSON_IS_NULL, JSON_OPTIONAL),
+        [GROUPS] = JSON_FIELD("groups", JSON_IS_ARRAY | JSON_IS_NULL, JSON_OPTIONAL),
+    };
+    struct json_value values[FIELDS];
+    struct json_fault fault;
+    if (json_object_read(call->exchange->request.body, fields, FIELDS, values, &fault) != JSON_OK) {
+        char detail[JSON_FAULT_TEXT_BYTES];
+        json_fault_text(&fault, detail);
+        call_problem(call, 400, fault.field, detail);
+        return;
+    }
+    struct question *question = question_new(call, LIVE_PROFILE_PUT, write_profile);
+    struct profile_text *text = memory_alloc(sizeof *text);
+    const char *why;
+    const char *field = take_profile(&values[NAME], &values[GROUPS], text, &question->query, &why);
+    if (field != NULL) {
+        free(text);
+        call_problem(call, 400, field, why);
+        return;
+    }
+    question->arena = text;
+    question_ask(call, question);
+}

@@ -1,0 +1,207 @@
+/* simulate.c -- novabeat simulate: an honest client that knows what the figures must be.
+ *
+ * Path: settings -> plan (sim_plan.h) -> heartbeats (sim_run.h) -> reference (sim_reference.h) ->
+ * comparison (sim_compare.h) -> report.  Exit code: 0 all figures agree, 1 some differ, 2 the
+ * simulation could not be made. */
+#include "cli/commands.h"
+#include "cli/sim_run.h"
+
+#include "core/ids.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#define CONNECTIONS_DEFAULT_MAX 10000
+#define VERIFY_PATIENCE_US      15000000
+
+static int complain(const char *why)
+{
+    fprintf(stderr, "novabeat simulate: %s\n", why);
+    return EXIT_USAGE;
+}
+
+static int exit_code(const struct sim_figures *figures)
+{
+    bool wrong = figures->count == 0 || sim_figures_count(figures, SIM_DIFFERS) > 0 ||
+                 sim_figures_count(figures, SIM_MISSING) > 0;
+    return wrong ? EXIT_FAILED : EXIT_WELL;
+}
+
+/* ---- --verify ---- */
+
+static void verify_answered(void *ctx, const struct sim_answer *answer)
+{
+    sim_ask_answer(ctx, answer);
+}
+
+static int verify(const struct settings *settings, const struct sim_target *target)
+{
+    char why[512], *event;
+    struct sim_lasting lasting;
+    struct sim_world world = {.host = target->host};
+    if (sim_lasting_load(&lasting, &world, &event, settings->verify, why, sizeof(why)) !=
+        ERR_NONE) {
+        return complain(why);
+    }
+    struct sim_client *client;
+    struct sim_client_options options = {target, SIM_ASK_CONNECTIONS, VERIFY_PATIENCE_US};
+    bool loopback;
+    int code = EXIT_USAGE;
+    if (sim_client_new(&options, &client, &loopback, why, sizeof(why)) != ERR_NONE) {
+        complain(why);
+        goto lasting;
+    }
+    struct sim_asker asker;
+    struct sim_figures figures = {.figures = NULL};
+    struct sim_totals totals = {.sent = 0};
+    sim_ask_init(&asker, client, &world, 0, sim_now_us());
+    for (uint32_t i = 0; i < lasting.audiences_count; i++) {
+        sim_ask_add(&asker, SIM_ASK_ATTENDED, i, 0);
+        sim_ask_add(&asker, SIM_ASK_PEAK, i, 0);
+    }
+    sim_ask_add(&asker, SIM_ASK_OVERVIEW, 0, 0);
+    for (size_t i = 0; i < lasting.sample_count; i++) {
+        sim_ask_add(&asker, SIM_ASK_VIEWER, 0, lasting.sample[i].viewer);
+    }
+    sim_ask_start(&asker, INT64_MIN, VERIFY_PATIENCE_US);
+    while (!sim_ask_step(&asker)) {
+        sim_client_poll(client, 10000, verify_answered, &asker);
+    }
+    if (asker.questions[0].body == NULL) {
+        snprintf(why, sizeof(why), "http://%s gives no figures", target->host);
+        complain(why);
+        goto asker;
+    }
+    sim_compare_lasting(&figures, &asker, &lasting);
+    if (settings->json) {
+        sim_report_json(&world, &totals, 0, &figures);
+    } else {
+        sim_report_text(&totals, 0, &figures);
+    }
+    code = exit_code(&figures);
+    sim_figures_fini(&figures);
+asker:
+    sim_ask_fini(&asker);
+    sim_client_free(client);
+lasting:
+    sim_lasting_fini(&lasting);
+    free(event);
+    return code;
+}
+
+/* ---- a run ---- */
+
+/* From the settings.  A fresh event's id is made in `event`. */
+static void options_make(const struct settings *settings, const struct sim_target *target,
+                         char event[SIM_ID_BYTES], struct sim_run_options *options)
+{
+    uint64_t seed = settings->seed;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    while (seed == 0) {
+        uint64_t mixed = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec++;
+        seed = sim_random(&mixed) >> 32; /* short enough to be typed again */
+    }
+    *options = (struct sim_run_options){
+        .world = {.event = settings->event,
+                  .seed = seed,
+                  .viewers = (uint32_t)settings->viewers,
+                  .sessions = (uint32_t)settings->sessions},
+        .plan = {.windows = {.alive_ms = settings->alive_window_ms,
+                             .hidden_ms = settings->hidden_window_ms,
+                             .leaving_ms = settings->leaving_window_ms,
+                             .gap_ms = settings->viewing_gap_ms,
+                             .drift_permille = 10},
+                 .interval_ms = settings->interval_ms,
+                 .duration_ms = settings->duration_ms,
+                 .viewers = (uint32_t)settings->viewers,
+                 .sessions = (uint32_t)settings->sessions,
+                 .seed = seed},
+        .target = *target,
+        .sample = settings->sample,
+        .quiet = settings->json,
+    };
+    if (settings->event[0] == '\0') { /* the second makes it fresh when a seed is used again */
+        snprintf(event, SIM_ID_BYTES, "sim-%" PRIx64 "-%lld", seed, (long long)now.tv_sec);
+        options->world.event = event;
+    }
+}
+
+/* One connection per viewer, up to a bound: the setting, or what is sensible; and never more than
+ * there are descriptors. */
+static uint32_t connections_choose(const struct settings *settings)
+{
+    uint64_t most = sim_client_connections_max() - SIM_ASK_CONNECTIONS;
+    uint64_t wanted = settings->connections != 0 ? settings->connections : CONNECTIONS_DEFAULT_MAX;
+    wanted = wanted < settings->viewers ? wanted : settings->viewers;
+    return (uint32_t)(wanted < most ? wanted : most);
+}
+
+static void introduce(const struct sim_run_options *options, const struct sim_plan *plan)
+{
+    const struct sim_world *world = &options->world;
+    fprintf(stderr,
+            "seed %" PRIu64 ", event %s: %" PRIu32 " viewers over %" PRIu32 " sessions on %" PRIu32
+            " connections, %zu heartbeats in %.0f s\n",
+            world->seed, world->event, world->viewers, world->sessions, options->connections,
+            plan->beats_count, (double)options->plan.duration_ms / 1000);
+    fprintf(stderr,
+            "%" PRIu32 " hide their tab, %" PRIu32 " switch sessions, %" PRIu32
+            " have two tabs, %" PRIu32 " leave, %" PRIu32 " just stop, %" PRIu32
+            " return; certain while beats are answered within %lld ms\n",
+            plan->hidden, plan->switches, plan->second_tabs, plan->leaves, plan->stops,
+            plan->returns, (long long)plan->margin_ms);
+}
+
+static int play(const struct settings *settings, const struct sim_target *target)
+{
+    char why[512], event[SIM_ID_BYTES];
+    struct sim_run_options options;
+    struct sim_run *run;
+    options_make(settings, target, event, &options);
+    options.world.host = target->host;
+    options.connections = connections_choose(settings);
+    if (!id_event_valid(slice_str(options.world.event))) {
+        return complain("--event: 1 to 64 characters of A-Z a-z 0-9 . _ ~ -");
+    }
+    if (sim_run_new(&options, &run, why, sizeof(why)) != ERR_NONE) {
+        return complain(why);
+    }
+    introduce(&options, sim_run_plan(run));
+    int code = EXIT_USAGE;
+    if (sim_run_play(run, why, sizeof(why)) != ERR_NONE) {
+        complain(why);
+        goto done;
+    }
+    const struct sim_figures *figures = sim_run_figures(run);
+    if (settings->json) {
+        sim_report_json(&options.world, sim_run_totals(run), sim_run_elapsed_ms(run), figures);
+    } else {
+        sim_report_text(sim_run_totals(run), sim_run_elapsed_ms(run), figures);
+    }
+    code = exit_code(figures);
+    if (sim_run_totals(run)->refused > 0) {
+        code = EXIT_FAILED; /* a valid heartbeat was turned away */
+    }
+    if (settings->plan_state[0] != '\0' &&
+        sim_lasting_save(sim_run_lasting(run), &options.world, settings->plan_state) != ERR_NONE) {
+        snprintf(why, sizeof(why), "cannot write %s", settings->plan_state);
+        code = complain(why);
+    }
+done:
+    sim_run_free(run);
+    return code;
+}
+
+int command_simulate(const struct settings *settings, int argc, char **argv)
+{
+    struct sim_target target;
+    if (argc != 0) {
+        fprintf(stderr, "novabeat simulate: %s: no argument is expected\n", argv[0]);
+        return EXIT_USAGE;
+    }
+    if (sim_target_parse(settings->target, &target) != ERR_NONE) {
+        return complain("--target must be http://HOST or http://HOST:PORT");
+    }
+    return settings->verify[0] != '\0' ? verify(settings, &target) : play(settings, &target);
+}

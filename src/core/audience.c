@@ -144,13 +144,31 @@ static void count_live(struct audience *audience, const struct member *member, i
     counts_at(&audience->countries, member->country)->live += (uint32_t)by;
 }
 
+/* The start of the frame that a heartbeat counts in now: aligned to the epoch.  When the length was
+ * changed, a frame that is being counted goes on to its end and the next one begins there: frames
+ * of an audience never overlap. */
+static int64_t frame_start_now(const struct engine *engine, const struct audience *audience)
+{
+    int64_t newest_ms = audience->frame_start_ms;
+    int64_t newest_end_ms = newest_ms + audience->frame_length_ms;
+    if (engine->now_ms >= newest_ms && engine->now_ms < newest_end_ms) {
+        return newest_ms;
+    }
+    if (engine->now_ms >= newest_end_ms && engine->frame_start_ms < newest_end_ms) {
+        return newest_end_ms;
+    }
+    return engine->frame_start_ms; /* before the newest one: only while catching up */
+}
+
 static void count_frame(struct engine *engine, struct audience *audience,
                         const struct member *member)
 {
-    if (audience->frame_viewers++ == 0) {
-        audience->frame_start_ms = engine->frame_start_ms;
-        audience->frame_length_ms = engine->cfg.windows.frame_ms;
+    if (audience->frame_viewers == 0) {
+        int64_t end_ms = engine->frame_start_ms + engine->cfg.windows.frame_ms;
+        audience->frame_start_ms = frame_start_now(engine, audience);
+        audience->frame_length_ms = end_ms - audience->frame_start_ms;
     }
+    audience->frame_viewers++;
     const struct group_set *set = &audience->event->sets.sets[member->groups];
     for (uint32_t i = 0; i < set->groups_count; i++) {
         counts_at(&audience->groups, set->groups[i])->frame++;
@@ -220,7 +238,8 @@ void audience_update(struct engine *engine, struct audience *audience)
         count_live(audience, &audience->members[number], -1);
         alive_remove(&audience->alive, audience->members, number);
     }
-    if (audience->frame_viewers > 0 && audience->frame_start_ms != engine->frame_start_ms) {
+    if (audience->frame_viewers > 0 &&
+        engine->now_ms >= audience->frame_start_ms + audience->frame_length_ms) {
         close_frame(engine, audience);
     }
 }
@@ -253,11 +272,12 @@ static struct row_step renew_row(struct engine *engine, struct audience *audienc
         step.extended_ms = now_ms - member->end_ms;
         mark(audience->dirty, &audience->dirty_count, member_no);
     }
-    step.counted = created || member->frame != member_frame(engine->frame_start_ms);
+    uint32_t frame = member_frame(frame_start_now(engine, audience));
+    step.counted = created || member->frame != frame;
     member->end_ms = now_ms;
     member->lease_ms =
         (int32_t)((heartbeat->flags & HEARTBEAT_HIDDEN) ? windows->hidden_ms : windows->alive_ms);
-    member->frame = member_frame(engine->frame_start_ms);
+    member->frame = frame;
     member->country = heartbeat->country;
     member->groups = groups;
     return step;

@@ -53,8 +53,8 @@ struct audience {
     int64_t total_ms;
     uint32_t peak_count;
     int64_t peak_ms;
-    int64_t frame_start_ms, frame_length_ms; /* the frame that is being counted … */
-    uint32_t frame_viewers;                  /* … if this is not 0 */
+    int64_t frame_start_ms, frame_length_ms; /* the newest frame; both 0: none yet */
+    uint32_t frame_viewers;                  /* counted in it so far; 0: it is over */
 
     bool aggregates_dirty;
     bool touched; /* in the engine's list of audiences that have something to store */

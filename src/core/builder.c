@@ -63,8 +63,6 @@ static bool restore_frame(struct audience *audience, const struct audience_row *
         counts_at(&audience->groups, group_no)->frame = count;
     }
     audience->frame_viewers = row->frame_viewers;
-    audience->frame_start_ms = row->frame_start_ms;
-    audience->frame_length_ms = row->frame_length_ms;
     return true;
 }
 
@@ -95,6 +93,8 @@ enum err event_builder_audience(struct event_builder *builder, const struct audi
     audience->catching_up = true;
     audience->settled_seq = row->seq;
     audience->settled_ms = row->as_of_ms;
+    audience->frame_start_ms = row->frame_start_ms;
+    audience->frame_length_ms = row->frame_length_ms;
     if (row->frame_viewers > 0 && !restore_frame(audience, row)) {
         return REFUSE(why, "a frame counts a group or country that is not known");
     }

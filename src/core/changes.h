@@ -36,10 +36,9 @@ struct audience_row {
     int64_t total_ms;  /* sum of (end - start) over all viewings */
     uint32_t peak_count;
     int64_t peak_ms;
-    int64_t
-        frame_start_ms; /* of the frame that is being counted; meaningless if frame_viewers = 0 */
+    int64_t frame_start_ms;       /* of the newest frame, which may be over; 0 and 0: none yet */
     int64_t frame_length_ms;      /* and its length */
-    uint32_t frame_viewers;       /* viewers counted in it so far */
+    uint32_t frame_viewers;       /* viewers counted in it so far; 0: it is over */
     struct slice frame_groups;    /* tally (groups.h) */
     struct slice frame_countries; /* tally */
     bool idle; /* event audience only: the event leaves memory with this commit */

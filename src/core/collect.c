@@ -133,12 +133,12 @@ static void collect_audience_row(struct engine *engine, struct audience *audienc
         .total_ms = audience->total_ms,
         .peak_count = audience->peak_count,
         .peak_ms = audience->peak_ms,
+        .frame_start_ms = audience->frame_start_ms,
+        .frame_length_ms = audience->frame_length_ms,
         .frame_viewers = audience->frame_viewers,
         .idle = own && event->idle_collected,
     };
     if (audience->frame_viewers > 0) {
-        row->frame_start_ms = audience->frame_start_ms;
-        row->frame_length_ms = audience->frame_length_ms;
         row->frame_groups = copy_tally(changes, &audience->groups, event);
         row->frame_countries = copy_tally(changes, &audience->countries, NULL);
     }

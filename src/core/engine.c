@@ -270,11 +270,31 @@ static void place_viewer(struct place *place)
     }
 }
 
-/* Is there room for what the heartbeat may add?  Each one reserves for itself, so a viewer that is
- * new twice in one batch counts twice here: near the bound that refuses a few too many. */
-static enum place_outcome reserve(struct engine *engine, const struct heartbeat *heartbeat,
-                                  struct place *place)
+/* True when an earlier heartbeat of the batch makes the same new session. */
+static bool session_is_reserved(const struct heartbeat *const *heartbeats,
+                                const struct place *places, size_t at)
 {
+    const struct place *place = &places[at];
+    struct slice session = heartbeats[at]->session;
+    while (at-- > 0) {
+        if (places[at].session_hash == place->session_hash && places[at].event == place->event &&
+            places[at].session == NULL && places[at].outcome == PLACE_READY &&
+            !(heartbeats[at]->flags & HEARTBEAT_LEAVING) &&
+            slice_equal(heartbeats[at]->session, session)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Is there room for what the heartbeat may add?  Each one reserves for itself; a viewer that is new
+ * twice in one batch counts twice here: near the bound that refuses a few too many.  (Not so a
+ * session: all viewers of a new one come at once.) */
+static enum place_outcome reserve(struct engine *engine, const struct heartbeat *const *heartbeats,
+                                  struct place *places, size_t at)
+{
+    const struct heartbeat *heartbeat = heartbeats[at];
+    struct place *place = &places[at];
     struct event *event = place->event;
     if (engine->backlog >= engine->cfg.backlog_max) {
         return PLACE_BACKLOG;
@@ -289,7 +309,8 @@ static enum place_outcome reserve(struct engine *engine, const struct heartbeat 
     if (new_set && event->sets.sets_count + event->sets_reserved >= GROUP_SETS_MAX) {
         return PLACE_GROUPS_FULL;
     }
-    bool new_session = heartbeat->session.len > 0 && place->session == NULL;
+    bool new_session = heartbeat->session.len > 0 && place->session == NULL &&
+                       !session_is_reserved(heartbeats, places, at);
     if (new_session &&
         event->sessions_count + event->sessions_reserved >= engine->cfg.sessions_max) {
         return PLACE_SESSIONS_FULL;
@@ -305,9 +326,15 @@ static enum place_outcome reserve(struct engine *engine, const struct heartbeat 
     return PLACE_READY;
 }
 
-static enum place_outcome place_decide(struct engine *engine, const struct heartbeat *heartbeat,
-                                       struct place *place)
+static enum place_outcome place_decide(struct engine *engine,
+                                       const struct heartbeat *const *heartbeats,
+                                       struct place *places, size_t at)
 {
+    const struct heartbeat *heartbeat = heartbeats[at];
+    struct place *place = &places[at];
+    if (heartbeat->flags & HEARTBEAT_LEAVING) {
+        return PLACE_READY; /* adds nothing, counts under no groups: no look-up, no room */
+    }
     if (!(heartbeat->flags & HEARTBEAT_GROUPS)) {
         const struct viewer *viewer =
             place->viewer_no == MEMBER_NONE ? NULL : &place->event->viewers[place->viewer_no];
@@ -316,10 +343,7 @@ static enum place_outcome place_decide(struct engine *engine, const struct heart
         }
         place->refresh = (int64_t)viewer->profile_due_s * 1000 <= engine->now_ms;
     }
-    if (heartbeat->flags & HEARTBEAT_LEAVING) {
-        return PLACE_READY; /* adds nothing */
-    }
-    return reserve(engine, heartbeat, place);
+    return reserve(engine, heartbeats, places, at);
 }
 
 void engine_place(struct engine *engine, const struct heartbeat *const *heartbeats,
@@ -349,7 +373,7 @@ void engine_place(struct engine *engine, const struct heartbeat *const *heartbea
             if (places[i].member_no != MEMBER_NONE) {
                 prefetch_neighbours(places[i].session, places[i].member_no);
             }
-            places[i].outcome = place_decide(engine, heartbeats[i], &places[i]);
+            places[i].outcome = place_decide(engine, heartbeats, places, i);
         }
     }
 }

@@ -51,8 +51,9 @@ void engine_begin(struct engine *engine, uint64_t seq, int64_t now_ms);
 int64_t engine_now_ms(const struct engine *engine);
 uint64_t engine_seq(const struct engine *engine);
 
-/* Other windows from now on.  Leases given stay as they are; another frame length ends the frames
- * that are being counted. */
+/* Other windows from now on.  Leases given stay as they are.  Frames that are being counted go on
+ * to their ends; where a frame of another length would overlap one before it, it begins at that
+ * one's end.  An input: journal it. */
 void engine_set_windows(struct engine *engine, const struct engine_windows *windows);
 const struct engine_windows *engine_windows(const struct engine *engine);
 /* Other bounds, profile_ttl and event_idle from now on: all of cfg but windows and hash_key. */

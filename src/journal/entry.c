@@ -34,6 +34,12 @@ enum settings_offset {
     SETTINGS_BYTES = SETTINGS_VALUES_AT + SETTINGS_VALUES * 8,
 };
 
+enum time_offset {
+    TIME_KIND_AT = 0,
+    TIME_LATER_AT = 1,
+    TIME_BYTES = 5,
+};
+
 #define FLAGS_KNOWN (HEARTBEAT_HIDDEN | HEARTBEAT_LEAVING | HEARTBEAT_GROUPS | HEARTBEAT_PROFILE)
 
 static_assert(HEARTBEAT_TEXTS_AT + EVENT_ID_BYTES_MAX + SESSION_ID_BYTES_MAX + VIEWER_ID_BYTES_MAX +
@@ -114,6 +120,14 @@ static size_t settings_encode(const struct entry_settings *settings, char *out)
     return SETTINGS_BYTES;
 }
 
+static size_t time_encode(uint32_t later_ms, char *out)
+{
+    ASSERT(later_ms > 0);
+    out[TIME_KIND_AT] = ENTRY_TIME;
+    put_u32(out + TIME_LATER_AT, later_ms);
+    return TIME_BYTES;
+}
+
 size_t entry_bytes(const struct entry *entry)
 {
     switch (entry->kind) {
@@ -124,6 +138,8 @@ size_t entry_bytes(const struct entry *entry)
                entry->heartbeat.groups.len;
     case ENTRY_SETTINGS:
         return SETTINGS_BYTES;
+    case ENTRY_TIME:
+        return TIME_BYTES;
     }
     ASSERT(!"a kind of entry");
     return 0;
@@ -138,6 +154,8 @@ size_t entry_encode(const struct entry *entry, char *out)
         return profile_encode(&entry->heartbeat, out);
     case ENTRY_SETTINGS:
         return settings_encode(&entry->settings, out);
+    case ENTRY_TIME:
+        return time_encode(entry->later_ms, out);
     }
     ASSERT(!"a kind of entry");
     return 0;
@@ -221,6 +239,15 @@ static enum err settings_decode(struct slice *rest, struct entry_settings *setti
     return settings_valid(settings) ? ERR_NONE : ERR_DAMAGED;
 }
 
+static enum err time_decode(struct slice *rest, uint32_t *later_ms)
+{
+    if (rest->len < TIME_BYTES) {
+        return ERR_DAMAGED;
+    }
+    *later_ms = get_u32(take(rest, TIME_BYTES).ptr + TIME_LATER_AT);
+    return *later_ms > 0 ? ERR_NONE : ERR_DAMAGED;
+}
+
 enum err entry_next(struct slice *rest, struct entry *entry)
 {
     if (rest->len == 0) {
@@ -242,6 +269,10 @@ enum err entry_next(struct slice *rest, struct entry *entry)
     case ENTRY_SETTINGS:
         *entry = (struct entry){.kind = ENTRY_SETTINGS};
         err = settings_decode(&after, &entry->settings);
+        break;
+    case ENTRY_TIME:
+        *entry = (struct entry){.kind = ENTRY_TIME};
+        err = time_decode(&after, &entry->later_ms);
         break;
     default:
         return ERR_VERSION;

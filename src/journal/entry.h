@@ -12,6 +12,7 @@ enum entry_kind {
     ENTRY_HEARTBEAT = 1, /* heartbeat: all fields */
     ENTRY_PROFILE = 2,   /* event, viewer, groups: a profile was loaded, refreshed or put */
     ENTRY_SETTINGS = 3,  /* the settings that the engine's answers rest on, from here on */
+    ENTRY_TIME = 4,      /* what follows in this record is so many ms later: a replayed trace */
 };
 
 /* The settings that change what a heartbeat does (DESIGN, semantics), all in ms: at least 0, the
@@ -24,6 +25,7 @@ struct entry {
     enum entry_kind kind;
     struct heartbeat heartbeat;     /* HEARTBEAT; PROFILE uses event, viewer, groups */
     struct entry_settings settings; /* SETTINGS */
+    uint32_t later_ms;              /* TIME: at least 1 */
 };
 
 /* Bytes that encoding takes: at most JOURNAL_ENTRY_BYTES_MAX. */

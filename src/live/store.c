@@ -123,7 +123,9 @@ static enum err replay_entry(struct recovery *recovery, const struct entry *entr
         return recovery->count == REPLAY_BATCH ? apply(recovery) : ERR_NONE;
     }
     enum err err = apply(recovery); /* in their order */
-    if (err == ERR_NONE && entry->kind == ENTRY_PROFILE) {
+    if (err == ERR_NONE && entry->kind == ENTRY_TIME) {
+        engine_begin(engine, engine_seq(engine), engine_now_ms(engine) + entry->later_ms);
+    } else if (err == ERR_NONE && entry->kind == ENTRY_PROFILE) {
         engine_profile(engine, entry->heartbeat.event, entry->heartbeat.viewer,
                        entry->heartbeat.groups);
     } else if (err == ERR_NONE) {

@@ -46,7 +46,11 @@ static void sample_make(uint64_t *random, struct sample *sample)
 {
     struct entry *entry = &sample->entry;
     struct heartbeat *heartbeat = &entry->heartbeat;
-    *entry = (struct entry){.kind = 1 + (enum entry_kind)(tap_random(random) % 3)};
+    *entry = (struct entry){.kind = 1 + (enum entry_kind)(tap_random(random) % 4)};
+    if (entry->kind == ENTRY_TIME) {
+        entry->later_ms = 1 + (uint32_t)(tap_random(random) % UINT32_MAX);
+        return;
+    }
     if (entry->kind == ENTRY_SETTINGS) {
         entry->settings =
             (struct entry_settings){random_ms(random), random_ms(random), random_ms(random),
@@ -76,6 +80,7 @@ static void assert_entries_equal(const struct entry *a, const struct entry *b)
     assert_true(slice_equal(a->heartbeat.groups, b->heartbeat.groups));
     assert_int_equal(a->heartbeat.country, b->heartbeat.country);
     assert_int_equal(a->heartbeat.flags, b->heartbeat.flags);
+    assert_int_equal(a->later_ms, b->later_ms);
     assert_memory_equal(&a->settings, &b->settings, sizeof a->settings);
 }
 
@@ -177,8 +182,9 @@ static void test_invalid(void **state)
              "\x00\x00ZZ\x01\x00\x01\x00\x00"
              "ev",
              ERR_DAMAGED),
-        CASE("kind 4",
-             "\x04\x00ZZ\x01\x00\x01\x00\x00"
+        CASE("time standing still", "\x04\x00\x00\x00\x00", ERR_DAMAGED),
+        CASE("kind 5",
+             "\x05\x00ZZ\x01\x00\x01\x00\x00"
              "ev",
              ERR_VERSION),
         CASE("kind 255", "\xff", ERR_VERSION),

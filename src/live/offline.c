@@ -1,0 +1,312 @@
+/* offline.c -- the engine run over a trace in one thread. */
+#include "live/offline.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/memory.h"
+#include "journal/entry.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define PART_ROWS_MAX 65536
+/* Heartbeats between looks at the clock and at the backlog. */
+#define LOOK_EVERY 65536
+
+struct offline {
+    struct store store;
+    struct engine_config cfg;
+    int64_t store_every_ms, store_next_ms; /* monotonic */
+    uint64_t since_look;
+    bool settings_due;
+    bool no_profiles; /* the record store has none at all */
+    struct changes changes;
+    size_t used; /* bytes of the record at hand */
+    int64_t record_ms, time_ms;
+    const struct heartbeat *pointers[OFFLINE_BATCH_MAX];
+    struct place places[OFFLINE_BATCH_MAX];
+    struct profile_lookup lookups[OFFLINE_BATCH_MAX];
+    uint32_t lookup_beats[OFFLINE_BATCH_MAX];
+    char payload[JOURNAL_RECORD_BYTES_MAX];
+};
+
+enum err offline_open(const struct store_options *options, int64_t store_every_ms,
+                      struct offline **out, char *why, size_t why_bytes)
+{
+    struct offline *offline = memory_zalloc(sizeof *offline);
+    *out = NULL;
+    enum err err = store_open(options, &offline->store, why, why_bytes);
+    if (err != ERR_NONE) {
+        free(offline);
+        return err;
+    }
+    uint64_t profiles = 0;
+    err = records_profiles_count(offline->store.link, SLICE_EMPTY, &profiles);
+    offline->no_profiles = err == ERR_NONE && profiles == 0;
+    offline->settings_due = true;
+    offline->store_every_ms = store_every_ms;
+    offline->store_next_ms = clock_mono_ms() + store_every_ms;
+    changes_init(&offline->changes);
+    *out = offline;
+    return ERR_NONE;
+}
+
+int64_t offline_last_ms(const struct offline *offline)
+{
+    return offline->store.last_ms;
+}
+
+/* ---- storing ---- */
+
+static void encode_settings(struct offline *offline)
+{
+    const struct engine_windows *windows = engine_windows(offline->store.engine);
+    struct entry entry = {.kind = ENTRY_SETTINGS,
+                          .settings = {.alive_window_ms = windows->alive_ms,
+                                       .hidden_window_ms = windows->hidden_ms,
+                                       .leaving_window_ms = windows->leaving_ms,
+                                       .viewing_gap_ms = windows->gap_ms,
+                                       .frame_ms = windows->frame_ms}};
+    offline->used += entry_encode(&entry, offline->payload + offline->used);
+    offline->settings_due = false;
+}
+
+static enum err store_all(struct offline *offline, char *why, size_t why_bytes)
+{
+    struct store *store = &offline->store;
+    /* A record with the time reached: what comes after the records' position must not be earlier. */
+    uint64_t seq;
+    offline->used = 0;
+    encode_settings(offline);
+    enum err appended = journal_append(store->journal, engine_now_ms(store->engine),
+                                       slice_of(offline->payload, offline->used), &seq);
+    if (appended != ERR_NONE) {
+        (void)snprintf(why, why_bytes, "journal: %s", err_text(appended));
+        return appended;
+    }
+    engine_begin(store->engine, seq, engine_now_ms(store->engine));
+    engine_collect_begin(store->engine, true);
+    while (engine_collect(store->engine, &offline->changes, PART_ROWS_MAX)) {
+        enum err err = records_commit(store->link, &offline->changes);
+        if (err != ERR_NONE) {
+            (void)snprintf(why, why_bytes, "records: %s", records_why(store->link));
+            return err;
+        }
+        engine_committed(store->engine);
+        if (offline->changes.covered_seq > 0) {
+            err = journal_remove_covered(store->journal, offline->changes.covered_seq);
+            if (err != ERR_NONE) {
+                (void)snprintf(why, why_bytes, "journal: %s", err_text(err));
+                return err;
+            }
+        }
+    }
+    offline->store_next_ms = clock_mono_ms() + offline->store_every_ms;
+    offline->settings_due = true;
+    return ERR_NONE;
+}
+
+/* Stores when it is time, or when half the bound on what waits is reached. */
+static enum err store_some(struct offline *offline, size_t counted, char *why, size_t why_bytes)
+{
+    offline->since_look += counted;
+    if (offline->since_look < LOOK_EVERY) {
+        return ERR_NONE;
+    }
+    offline->since_look = 0;
+    struct engine_sizes sizes;
+    engine_sizes(offline->store.engine, &sizes);
+    if (clock_mono_ms() < offline->store_next_ms &&
+        sizes.backlog < offline->store.cfg.backlog_max / 2) {
+        return ERR_NONE;
+    }
+    return store_all(offline, why, why_bytes);
+}
+
+/* ---- looking up ---- */
+
+static enum err fetch_event(struct store *store, struct slice id, char *why, size_t why_bytes)
+{
+    struct event *event;
+    bool room;
+    enum err err = records_event_load(store->link, &store->cfg, id, &event);
+    if (err == ERR_NONE) {
+        room = engine_adopt(store->engine, event, true);
+    } else if (err == ERR_NOT_FOUND) {
+        room = engine_add_event(store->engine, id);
+    } else {
+        (void)snprintf(why, why_bytes, "records: %s", records_why(store->link));
+        return err;
+    }
+    if (!room) {
+        (void)snprintf(why, why_bytes, "events-max is reached at event %.*s", SLICE_ARG(id));
+        return ERR_FULL;
+    }
+    return ERR_NONE;
+}
+
+static enum err fetch_events(struct offline *offline, size_t count, char *why, size_t why_bytes)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (offline->places[i].outcome == PLACE_NEED_EVENT &&
+            !engine_has_event(offline->store.engine, offline->pointers[i]->event)) {
+            enum err err =
+                fetch_event(&offline->store, offline->pointers[i]->event, why, why_bytes);
+            if (err != ERR_NONE) {
+                return err;
+            }
+        }
+    }
+    return ERR_NONE;
+}
+
+/* Gives groups to the heartbeats whose viewers' are not known. */
+static enum err fetch_profiles(struct offline *offline, struct offline_beat *beats, size_t count,
+                               char *why, size_t why_bytes)
+{
+    uint32_t wanted = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (offline->places[i].outcome != PLACE_NEED_PROFILE) {
+            continue;
+        }
+        beats[i].heartbeat.flags |= HEARTBEAT_GROUPS | HEARTBEAT_PROFILE;
+        beats[i].heartbeat.groups = SLICE_EMPTY;
+        if (!offline->no_profiles) {
+            offline->lookups[wanted] = (struct profile_lookup){.event = beats[i].heartbeat.event,
+                                                               .viewer = beats[i].heartbeat.viewer};
+            offline->lookup_beats[wanted++] = (uint32_t)i;
+        }
+    }
+    enum err err = wanted == 0
+                       ? ERR_NONE
+                       : records_profiles_get(offline->store.link, offline->lookups, wanted);
+    if (err != ERR_NONE) {
+        (void)snprintf(why, why_bytes, "records: %s", records_why(offline->store.link));
+        return err;
+    }
+    for (uint32_t i = 0; i < wanted; i++) {
+        struct profile_lookup *lookup = &offline->lookups[i];
+        if (lookup->found) {
+            beats[offline->lookup_beats[i]].heartbeat.groups =
+                slice_of(lookup->groups, lookup->groups_len);
+        }
+    }
+    return ERR_NONE;
+}
+
+static bool outcome_is(const struct offline *offline, size_t count, enum place_outcome outcome)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (offline->places[i].outcome == outcome) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Finds all places, with events and profiles fetched on the way. */
+static enum err place_all(struct offline *offline, struct offline_beat *beats, size_t count,
+                          char *why, size_t why_bytes)
+{
+    struct engine *engine = offline->store.engine;
+    enum err err = ERR_NONE;
+    engine_place(engine, offline->pointers, offline->places, count);
+    if (outcome_is(offline, count, PLACE_NEED_EVENT)) {
+        err = fetch_events(offline, count, why, why_bytes);
+        engine_place(engine, offline->pointers, offline->places, count);
+    }
+    if (err == ERR_NONE && outcome_is(offline, count, PLACE_NEED_PROFILE)) {
+        err = fetch_profiles(offline, beats, count, why, why_bytes);
+        engine_place(engine, offline->pointers, offline->places, count);
+    }
+    if (err == ERR_NONE && outcome_is(offline, count, PLACE_BACKLOG)) {
+        err = store_all(offline, why, why_bytes);
+        engine_place(engine, offline->pointers, offline->places, count);
+    }
+    return err;
+}
+
+/* ---- counting ---- */
+
+static void encode(struct offline *offline, const struct offline_beat *beat)
+{
+    if (beat->time_ms > offline->time_ms) {
+        struct entry entry = {.kind = ENTRY_TIME,
+                              .later_ms = (uint32_t)(beat->time_ms - offline->time_ms)};
+        offline->used += entry_encode(&entry, offline->payload + offline->used);
+        offline->time_ms = beat->time_ms;
+    }
+    offline->used += entry_heartbeat_encode(&beat->heartbeat, offline->payload + offline->used);
+}
+
+/* One record: beats from *next on, as many as fit.  Written, then applied. */
+static enum err record(struct offline *offline, const struct offline_beat *beats, size_t count,
+                       size_t *next, uint64_t *refused)
+{
+    struct engine *engine = offline->store.engine;
+    size_t first = *next, end = first;
+    offline->used = 0;
+    offline->record_ms = offline->time_ms = beats[first].time_ms;
+    if (offline->settings_due) {
+        encode_settings(offline);
+    }
+    for (; end < count && offline->used + JOURNAL_ENTRY_BYTES_MAX * 2 <= JOURNAL_RECORD_BYTES_MAX &&
+           beats[end].time_ms - offline->time_ms <= UINT32_MAX;
+         end++) {
+        if (offline->places[end].outcome == PLACE_READY) {
+            encode(offline, &beats[end]);
+        }
+    }
+    *next = end;
+    uint64_t seq = engine_seq(engine);
+    if (offline->used > 0) {
+        enum err err = journal_append(offline->store.journal, offline->record_ms,
+                                      slice_of(offline->payload, offline->used), &seq);
+        if (err != ERR_NONE) {
+            return err;
+        }
+    }
+    for (size_t i = first; i < end; i++) {
+        if (offline->places[i].outcome == PLACE_READY) {
+            engine_begin(engine, seq, beats[i].time_ms);
+            engine_apply(engine, &beats[i].heartbeat, &offline->places[i]);
+        } else {
+            (*refused)++;
+        }
+    }
+    return ERR_NONE;
+}
+
+enum err offline_count(struct offline *offline, struct offline_beat *beats, size_t count,
+                       uint64_t *refused, char *why, size_t why_bytes)
+{
+    ASSERT(count <= OFFLINE_BATCH_MAX);
+    for (size_t i = 0; i < count; i++) {
+        offline->pointers[i] = &beats[i].heartbeat;
+    }
+    enum err err = place_all(offline, beats, count, why, why_bytes);
+    size_t next = 0;
+    while (err == ERR_NONE && next < count) {
+        err = record(offline, beats, count, &next, refused);
+        if (err != ERR_NONE) {
+            (void)snprintf(why, why_bytes, "journal: %s", err_text(err));
+        }
+    }
+    if (err == ERR_NONE) {
+        err = store_some(offline, count, why, why_bytes);
+    }
+    return err;
+}
+
+enum err offline_close(struct offline *offline, char *why, size_t why_bytes)
+{
+    enum err err = store_all(offline, why, why_bytes);
+    uint64_t durable_seq;
+    if (err == ERR_NONE && (err = journal_sync(offline->store.journal, &durable_seq)) != ERR_NONE) {
+        (void)snprintf(why, why_bytes, "journal: %s", err_text(err));
+    }
+    changes_fini(&offline->changes);
+    store_close(&offline->store);
+    free(offline);
+    return err;
+}

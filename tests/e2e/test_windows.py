@@ -27,12 +27,12 @@ def beat_time(server, event, viewer, session=None, **fields):
 def watch(server, event, until, expected, session=None):
     """Polls to past `until`; each answer must be expected(its time).  Both sides must be seen."""
     seen = set()
-    nearest = None
+    nearest = until
     while True:
         count, now = server.active(event, session)
         assert count == expected(now), f"at {now} alive is {count}, not {expected(now)}"
         seen.add(count)
-        nearest = min(nearest or 10**9, abs(now - until))
+        nearest = min(nearest, abs(now - until))
         if now > until + 20:
             break
         # Closely around the moment, loosely before it.

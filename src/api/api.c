@@ -120,6 +120,10 @@ static void handle(void *ctx, struct http_exchange *exchange)
                         .worker = worker,
                         .scratch = {.bytes = worker->scratch, .size = SCRATCH_BYTES}};
     struct route_match match;
+    if (worker->stopping) {
+        call_problem(&call, 503, NULL, "the server is stopping");
+        return;
+    }
     switch (router_match(api->router, exchange->request.method, exchange->request.path,
                          &call.scratch, &match)) {
     case ROUTE_FOUND:
@@ -154,24 +158,20 @@ static uint32_t body_bytes_max(void *ctx, const struct http_request *request)
 bool call_submit(struct call *call, struct live_request *request)
 {
     struct api_worker *worker = call->worker;
-    if (worker->stopping || !live_submit(worker->port, request)) {
+    ASSERT(!worker->stopping);
+    if (!live_submit(worker->port, request)) {
         respond_live_problem(call->exchange, LIVE_BUSY, slice_str(worker->api->retry_after));
         return false;
     }
-    /* Relaxed, and no read-modify-write: only this thread writes it; api_stopped orders its reading
-     * by `stopped`. */
-    uint32_t in_flight = atomic_load_explicit(&worker->in_flight, memory_order_relaxed);
-    atomic_store_explicit(&worker->in_flight, in_flight + 1, memory_order_relaxed);
+    worker->in_flight++;
     worker->handed_on = true;
     return true;
 }
 
 void worker_returned(struct api_worker *worker)
 {
-    uint32_t in_flight = atomic_load_explicit(&worker->in_flight, memory_order_relaxed);
-    ASSERT(in_flight > 0);
-    /* Release: whoever sees 0 also sees that live/ has nothing of ours any more. */
-    atomic_store_explicit(&worker->in_flight, in_flight - 1, memory_order_release);
+    ASSERT(worker->in_flight > 0);
+    worker->in_flight--;
 }
 
 /* live/ has answers: called by its threads. */
@@ -187,19 +187,10 @@ static void *worker_start(void *ctx, struct http_worker *http)
     unsigned index = http_worker_index(http);
     ASSERT(index < api->config.workers);
     struct api_worker *worker = &api->workers[index];
+    /* Release: whoever wakes by it finds the worker set up. */
     atomic_store_explicit(&worker->http, http, memory_order_release);
     worker->port = live_port_open(api->config.live, index, on_live_wake, worker);
     return worker;
-}
-
-static void worker_wake(void *ctx)
-{
-    struct api_worker *worker = ctx;
-    live_port_drain(worker->port);
-    if (!worker->stopping && atomic_load_explicit(&worker->api->stopping, memory_order_acquire)) {
-        worker->stopping = true;
-        atomic_store_explicit(&worker->stopped, true, memory_order_release);
-    }
 }
 
 /* One message to the engine for all that the turn brought. */
@@ -209,6 +200,23 @@ static void worker_turn_end(void *ctx)
     if (worker->handed_on) {
         worker->handed_on = false;
         live_port_flush(worker->port);
+    }
+}
+
+static void worker_wake(void *ctx)
+{
+    struct api_worker *worker = ctx;
+    if (worker->stopping && worker->in_flight == 0) {
+        return; /* live/ may be gone */
+    }
+    live_port_drain(worker->port);
+    /* Acquire and release below: with `stopped`, all that we did with live/ lies behind. */
+    if (atomic_load_explicit(&worker->api->stopping, memory_order_acquire)) {
+        worker->stopping = true;
+        worker_turn_end(worker);
+        if (worker->in_flight == 0) {
+            atomic_store_explicit(&worker->stopped, true, memory_order_release);
+        }
     }
 }
 
@@ -223,14 +231,11 @@ bool api_stopped(struct api *api)
     for (unsigned i = 0; i < api->config.workers; i++) {
         struct api_worker *worker = &api->workers[i];
         struct http_worker *http = atomic_load_explicit(&worker->http, memory_order_acquire);
-        /* Acquire: after `stopped`, in_flight only falls, and what it was then is seen. */
         if (!atomic_load_explicit(&worker->stopped, memory_order_acquire)) {
             stopped = false;
             if (http != NULL) {
                 http_worker_wake(http);
             }
-        } else if (atomic_load_explicit(&worker->in_flight, memory_order_acquire) > 0) {
-            stopped = false;
         }
     }
     return stopped;

@@ -7,7 +7,8 @@
  * `user` bytes, so a heartbeat allocates nothing.
  *
  * Start: live_start, api_new, http_server_start with api_handler, api_attach.
- * Stop:  http_server_drain, api_stop, wait for api_stopped, http_server_stop, api_free, live_stop.
+ * Stop:  http_server_drain, api_stop, wait for api_stopped, live_stop, http_server_stop, api_free.
+ *        (In this order: live/ wakes the workers until it has stopped.)
  *
  * Threads: api_new, api_attach and api_free by the thread that starts and stops things; api_stop
  * and api_stopped by any one; the rest is the workers'.
@@ -42,10 +43,10 @@ struct http_handler api_handler(struct api *api);
 /* For /metrics; before that the HTTP server's counters are left out. */
 void api_attach(struct api *api, const struct http_server *server);
 
-/* From soon on nothing more is handed to live/: requests are answered 503. */
+/* From soon on every request is answered 503 and nothing more is handed to live/. */
 void api_stop(struct api *api);
-/* After api_stop: true when that is so on every worker and live/ holds none of our requests.  Ask
- * again after a while: it also reminds the workers. */
+/* After api_stop: true when that is so on every worker, live/ has given back all of our requests,
+ * and no worker will touch it again.  Ask again after a while: it also reminds the workers. */
 bool api_stopped(struct api *api);
 
 #endif

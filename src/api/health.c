@@ -17,7 +17,7 @@ void health_alive(struct call *call)
 
 void health_ready(struct call *call)
 {
-    if (call->worker->stopping || !live_ready(call->worker->api->config.live)) {
+    if (!live_ready(call->worker->api->config.live)) {
         http_problem_headers(call->exchange, 503, NULL, "heartbeats cannot be acknowledged now",
                              SLICE_LIT("Retry-After: 1\r\n"));
         return;

@@ -35,14 +35,14 @@ struct api_worker {
     struct api *api;
     struct live_port *port;
     struct buffer answer; /* reused: the text of the answer that is being built */
-    bool stopping;        /* hand nothing more to live/ */
-    bool handed_on;       /* to live/, in this turn */
+    uint32_t in_flight;   /* requests that live/ has */
+    bool handed_on;       /* some of them in this turn */
+    bool stopping;        /* answer 503, and touch live/ only for what it still has */
     char scratch[SCRATCH_BYTES];
     /* written by the worker, read by any */
     alignas(64) _Atomic(struct http_worker *) http; /* NULL until it runs */
-    _Atomic uint32_t in_flight;                     /* requests that live/ has */
-    _Atomic bool stopped;                           /* `stopping` has been seen */
-    _Atomic uint64_t lines_refused;                 /* of batches */
+    _Atomic bool stopped;                           /* live/ will not be touched again */
+    _Atomic uint64_t lines_refused;                 /* of batches; relaxed: a counter */
 };
 
 struct endpoint;

@@ -5,31 +5,42 @@
 
 #define UUID_TEXT_BYTES 36
 
-/* Value of a lower-case hexadecimal digit, or 0xff. */
-static inline uint8_t hex_value(char c)
+#define BYTES(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* Eight lower-case hexadecimal digits, as they lie in memory, to four bytes: all eight at once in
+ * one word, little-endian.  False when one is no such digit. */
+static inline bool digits_pack(uint64_t text, char out[4])
 {
-    uint8_t digit = (uint8_t)(c - '0');
-    uint8_t letter = (uint8_t)(c - 'a');
-    return digit < 10 ? digit : letter < 6 ? (uint8_t)(letter + 10) : 0xff;
+    /* '0' to '9' are 0x30 to 0x39, 'a' to 'f' are 0x61 to 0x66: bit 6 tells them apart. */
+    uint64_t values = (text & BYTES(0x0f)) + (text >> 6 & BYTES(1)) * 9;
+    uint64_t letters = (values + BYTES(6)) >> 4 & BYTES(1); /* 1 where the value is above 9 */
+    uint64_t again = values + BYTES('0') + letters * ('a' - '0' - 10);
+    if (again != text || (values & BYTES(0xf0)) != 0) {
+        return false;
+    }
+    uint64_t pairs = (values << 4 | values >> 8) & UINT64_C(0x00ff00ff00ff00ff);
+    pairs = (pairs | pairs >> 8) & UINT64_C(0x0000ffff0000ffff);
+    uint32_t packed = (uint32_t)(pairs | pairs >> 16);
+    memcpy(out, &packed, sizeof packed);
+    return true;
 }
 
-/* Offset in the text of each byte's two digits. */
-static const uint8_t digit_offsets[16] = {0,  2,  4,  6,  9,  11, 14, 16,
-                                          19, 21, 24, 26, 28, 30, 32, 34};
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "digits_pack reads text as a number");
 
 static bool uuid_pack(const char *text, char uuid[16])
 {
     if (text[8] != '-' || text[13] != '-' || text[18] != '-' || text[23] != '-') {
         return false;
     }
-    uint8_t bad = 0;
-    for (int i = 0; i < 16; i++) {
-        uint8_t high = hex_value(text[digit_offsets[i]]);
-        uint8_t low = hex_value(text[digit_offsets[i] + 1]);
-        bad |= high | low; /* 0xff sets the upper bits, digits never do */
-        uuid[i] = (char)(uint8_t)(high << 4 | (low & 15));
-    }
-    return bad < 16;
+    uint64_t words[4];
+    memcpy(&words[0], text, 8);
+    memcpy(&words[1], text + 9, 4);
+    memcpy((char *)&words[1] + 4, text + 14, 4);
+    memcpy(&words[2], text + 19, 4);
+    memcpy((char *)&words[2] + 4, text + 24, 4);
+    memcpy(&words[3], text + 28, 8);
+    return digits_pack(words[0], uuid) && digits_pack(words[1], uuid + 4) &&
+           digits_pack(words[2], uuid + 8) && digits_pack(words[3], uuid + 12);
 }
 
 void viewer_key_make(struct viewer_key *key, struct slice id)
@@ -49,6 +60,10 @@ void viewer_key_store(const struct viewer_key *key, char *out)
     out[0] = (char)key->tag;
     memcpy(out + 1, key->bytes.ptr, key->bytes.len);
 }
+
+/* Offset in the text of each byte's two digits. */
+static const uint8_t digit_offsets[16] = {0,  2,  4,  6,  9,  11, 14, 16,
+                                          19, 21, 24, 26, 28, 30, 32, 34};
 
 struct slice viewer_key_text(const char *stored, char text[UUID_TEXT_BYTES])
 {

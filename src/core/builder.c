@@ -116,7 +116,7 @@ static enum err restore_viewer(struct event *event, const struct member_row *row
     }
     event_append_viewer(event, &key, hash);
     struct viewer *viewer = &event->viewers[row->member_no];
-    viewer->groups = row->groups;
+    viewer->groups = viewer->groups_covered = row->groups;
     viewer->profile_due_s = (uint32_t)(row->profile_due_ms / 1000);
     return ERR_NONE;
 }

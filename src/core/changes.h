@@ -16,6 +16,8 @@
  *      before the first row that uses them.
  *   5. `covered_seq`: all that journal records up to this one changed is in the store once this
  *      collection is committed; older journal segments may then go.
+ *   6. A viewer's groups in its row are those as of the covered_seq that is committed with it or
+ *      was before: replay goes through all their changes since.
  *
  * All times are ms since the epoch.  Memory: the caller owns a struct changes and reuses it;
  * slices point into its text arena and are good until changes_reset. */
@@ -50,7 +52,8 @@ struct member_row {
     uint32_t viewer_no;  /* the member_no of the viewer in the event's audience (there: the same) */
     bool created;        /* not in the store yet: insert; else update */
     struct slice viewer; /* created in the event's audience only: the id; else empty */
-    uint16_t groups; /* event audience: set_no of the groups that the viewer's profile has now */
+    uint16_t groups;     /* event audience: set_no of the viewer's groups as of covered_seq (of its
+                            first ones if it came later) */
     uint16_t lease_groups;    /* set_no of the groups of its latest heartbeat in this audience: the
                                  live    count counts it under these */
     country_t country;        /* the country of its latest heartbeat in this audience: likewise */

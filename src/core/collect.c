@@ -15,7 +15,8 @@
 
 static bool event_is_idle(struct engine *engine, struct event *event)
 {
-    if (event->touched_count > 0 || engine->now_ms - event->last_ms <= engine->cfg.event_idle_ms) {
+    if (event->touched_count > 0 || event->regrouped_count > 0 ||
+        engine->now_ms - event->last_ms <= engine->cfg.event_idle_ms) {
         return false;
     }
     for (uint32_t i = 0; i <= event->sessions_count; i++) {
@@ -78,7 +79,7 @@ void engine_committed(struct engine *engine)
         struct event *event = engine->evict_first;
         engine->evict_first = event->evict_next;
         event->evict_listed = false;
-        if (event->idle_collected && event->touched_count == 0) {
+        if (event->idle_collected && event->touched_count == 0 && event->regrouped_count == 0) {
             evict(engine, event);
         }
     }
@@ -116,6 +117,35 @@ static struct slice copy_tally(struct changes *changes, const struct counts *cou
     return copied;
 }
 
+/* Everything that is over: before the members' rows that show what came after, and never after an
+ * audience row whose aggregates have moved on to the next frame: replay counts no frame again. */
+static void collect_over(struct engine *engine, struct audience *audience, struct changes *changes)
+{
+    for (uint32_t i = 0; i < audience->closed_count; i++) {
+        *changes_add_viewing(changes) = audience->closed[i];
+    }
+    for (uint32_t i = 0; i < audience->frames_count; i++) {
+        struct frame_over *frame = &audience->frames[i];
+        struct frame_row *row = changes_add_frame(changes);
+        row->start_ms = frame->start_ms;
+        row->end_ms = frame->end_ms;
+        row->viewers = frame->viewers;
+        row->groups = changes_copy(changes, slice_of(frame->groups, frame->groups_len));
+        row->countries = changes_copy(changes, slice_of(frame->countries, frame->countries_len));
+        free(frame->groups);
+        free(frame->countries);
+    }
+    engine->backlog -= audience->closed_count + audience->frames_count;
+    audience->closed_count = 0;
+    audience->frames_count = 0;
+    if (audience->closed_max > 1024) {
+        free(audience->closed); /* a rare wave should not keep its memory */
+        audience->closed = NULL;
+        audience->closed_max = 0;
+    }
+}
+
+/* An audience's row with all that must not come after it. */
 static void collect_audience_row(struct engine *engine, struct audience *audience,
                                  struct changes *changes)
 {
@@ -151,37 +181,11 @@ static void collect_audience_row(struct engine *engine, struct audience *audienc
                 changes_copy(changes, group_sets_packed(&event->sets, event->sets_stored));
         }
     }
+    collect_over(engine, audience, changes);
     if (row->idle && !event->evict_listed) {
         event->evict_listed = true;
         event->evict_next = engine->evict_first;
         engine->evict_first = event;
-    }
-}
-
-/* Everything that is over: before the members' rows that show what came after. */
-static void collect_over(struct engine *engine, struct audience *audience, struct changes *changes)
-{
-    for (uint32_t i = 0; i < audience->closed_count; i++) {
-        *changes_add_viewing(changes) = audience->closed[i];
-    }
-    for (uint32_t i = 0; i < audience->frames_count; i++) {
-        struct frame_over *frame = &audience->frames[i];
-        struct frame_row *row = changes_add_frame(changes);
-        row->start_ms = frame->start_ms;
-        row->end_ms = frame->end_ms;
-        row->viewers = frame->viewers;
-        row->groups = changes_copy(changes, slice_of(frame->groups, frame->groups_len));
-        row->countries = changes_copy(changes, slice_of(frame->countries, frame->countries_len));
-        free(frame->groups);
-        free(frame->countries);
-    }
-    engine->backlog -= audience->closed_count + audience->frames_count;
-    audience->closed_count = 0;
-    audience->frames_count = 0;
-    if (audience->closed_max > 1024) {
-        free(audience->closed); /* a rare wave should not keep its memory */
-        audience->closed = NULL;
-        audience->closed_max = 0;
     }
 }
 
@@ -209,7 +213,7 @@ static void collect_member(const struct engine *engine, struct audience *audienc
         FRAME_UNIT_MS;
     if (own) {
         const struct viewer *viewer = &event->viewers[number];
-        row->groups = viewer->groups;
+        row->groups = viewer->groups_covered;
         row->profile_due_ms = (int64_t)viewer->profile_due_s * 1000;
         if (created) {
             char text[36];
@@ -267,8 +271,57 @@ static bool collect_audience(struct engine *engine, struct audience *audience,
         collect_audience_row(engine, &event->own, changes);
     }
     collect_audience_row(engine, audience, changes);
-    collect_over(engine, audience, changes);
     return collect_members(engine, audience, changes, rows_max);
+}
+
+/* ---- groups as of covered_seq ---- */
+
+static int regrouped_order(const void *a, const void *b)
+{
+    uint32_t left = ((const struct regrouped *)a)->viewer_no;
+    uint32_t right = ((const struct regrouped *)b)->viewer_no;
+    return left < right ? -1 : left > right;
+}
+
+/* A full pass begins: the groups that its covered_seq will stand for are those of now. */
+static void begin_regrouped(struct engine *engine)
+{
+    for (struct event *event = engine->all; event != NULL; event = event->all_next) {
+        if (event->regrouped_count == 0) {
+            continue;
+        }
+        struct regrouped *regrouped = event->regrouped;
+        qsort(regrouped, event->regrouped_count, sizeof *regrouped, regrouped_order);
+        uint32_t kept = 0;
+        for (uint32_t i = 0; i < event->regrouped_count; i++) {
+            uint32_t viewer_no = regrouped[i].viewer_no;
+            if (kept == 0 || regrouped[kept - 1].viewer_no != viewer_no) {
+                regrouped[kept++] = (struct regrouped){viewer_no, event->viewers[viewer_no].groups};
+            }
+        }
+        event->regrouped_count = event->regrouped_begin = kept;
+    }
+}
+
+/* The full pass ends: rows of the viewers whose groups were others at its begin. */
+static void collect_regrouped(struct engine *engine, struct event *event, struct changes *changes)
+{
+    collect_audience_row(engine, &event->own, changes);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < event->regrouped_count; i++) {
+        struct regrouped entry = event->regrouped[i];
+        struct viewer *viewer = &event->viewers[entry.viewer_no];
+        if (i < event->regrouped_begin && viewer->groups_covered != entry.groups_begin) {
+            ASSERT(entry.viewer_no < event->own.stored_count);
+            viewer->groups_covered = entry.groups_begin;
+            collect_member(engine, &event->own, entry.viewer_no, changes);
+        }
+        if (i >= event->regrouped_begin || viewer->groups != viewer->groups_covered) {
+            event->regrouped[kept++] = entry;
+        }
+    }
+    event->regrouped_count = kept;
+    event->regrouped_begin = 0;
 }
 
 /* ---- passes ---- */
@@ -277,6 +330,9 @@ void engine_collect_begin(struct engine *engine, bool full)
 {
     ASSERT(!engine->collecting);
     find_idle(engine);
+    if (full) {
+        begin_regrouped(engine);
+    }
     engine->collecting = true;
     engine->collect_full = full;
     engine->collect_left = engine->touched_count;
@@ -319,6 +375,11 @@ bool engine_collect(struct engine *engine, struct changes *changes, size_t rows_
     }
     engine->collecting = false;
     if (engine->collect_full) {
+        for (struct event *event = engine->all; event != NULL; event = event->all_next) {
+            if (event->regrouped_begin > 0) {
+                collect_regrouped(engine, event, changes);
+            }
+        }
         changes->covered_seq = engine->collect_begin_seq;
     }
     return changes->changes_count > 0 || changes->covered_seq > 0;

@@ -213,6 +213,7 @@ static void place_event(struct engine *engine, const struct heartbeat *heartbeat
     if (event->reserved_batch != engine->batch) {
         event->reserved_batch = engine->batch;
         event->viewers_reserved = event->sessions_reserved = event->sets_reserved = 0;
+        event->regroups_reserved = false;
     }
     viewer_key_make(&place->key, heartbeat->viewer);
     place->viewer_hash = event_viewer_hash(event, &place->key);
@@ -303,8 +304,11 @@ static enum place_outcome reserve(struct engine *engine, const struct heartbeat 
     if (heartbeat->flags & HEARTBEAT_GROUPS) {
         uint32_t set = group_sets_find(&event->sets, heartbeat->groups);
         new_set = set == INDEX_NONE;
-        place->same_groups =
-            place->viewer_no != MEMBER_NONE && event->viewers[place->viewer_no].groups == set;
+        bool known = place->viewer_no != MEMBER_NONE;
+        bool same = known && event->viewers[place->viewer_no].groups == set;
+        /* The viewer's groups may be others once an earlier heartbeat of the batch was applied. */
+        place->same_groups = same && !event->regroups_reserved;
+        event->regroups_reserved |= known && !same;
     }
     if (new_set && event->sets.sets_count + event->sets_reserved >= GROUP_SETS_MAX) {
         return PLACE_GROUPS_FULL;
@@ -392,13 +396,12 @@ void engine_place_again(struct place *places, size_t count)
 static void set_profile(struct engine *engine, struct event *event, uint32_t viewer_no,
                         struct slice groups, bool loaded)
 {
-    struct viewer *viewer = &event->viewers[viewer_no];
-    uint16_t set = (uint16_t)group_sets_intern(&event->sets, groups);
+    uint32_t set = group_sets_intern(&event->sets, groups);
     if (loaded) {
-        viewer->profile_due_s =
+        event->viewers[viewer_no].profile_due_s =
             (uint32_t)((engine->now_ms + engine->cfg.profile_ttl_ms) / 1000) + 1;
     }
-    viewer->groups = set;
+    event_set_groups(event, viewer_no, (uint16_t)set);
 }
 
 static void apply_leave(struct engine *engine, struct place *place)

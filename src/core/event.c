@@ -37,6 +37,7 @@ void event_free(struct event *event)
     free(event->sessions);
     free(event->viewers);
     free(event->ids);
+    free(event->regrouped);
     free(event);
 }
 
@@ -81,6 +82,23 @@ struct slice event_viewer_text(const struct event *event, uint32_t viewer_no, ch
 {
     ASSERT(viewer_no < event->own.members_count);
     return viewer_key_text(event->ids + event->viewers[viewer_no].id_at, text);
+}
+
+void event_set_groups(struct event *event, uint32_t viewer_no, uint16_t set_no)
+{
+    struct viewer *viewer = &event->viewers[viewer_no];
+    if (viewer_no == event->own.members_count) { /* new: its member follows */
+        viewer->groups = viewer->groups_covered = set_no;
+    }
+    if (viewer->groups == set_no) {
+        return;
+    }
+    if (viewer->groups == viewer->groups_covered) {
+        event->regrouped = memory_grow(event->regrouped, &event->regrouped_max,
+                                       event->regrouped_count + 1, sizeof *event->regrouped);
+        event->regrouped[event->regrouped_count++] = (struct regrouped){.viewer_no = viewer_no};
+    }
+    viewer->groups = set_no;
 }
 
 uint32_t event_session_hash(const struct event *event, struct slice session)
@@ -130,4 +148,10 @@ void event_check(const struct event *event)
     }
     ASSERT(touched == event->touched_count);
     ASSERT(event->sets_stored <= event->sets.sets_count);
+    ASSERT(event->regrouped_begin <= event->regrouped_count);
+    uint32_t differ = 0;
+    for (uint32_t i = 0; i < event->own.members_count; i++) {
+        differ += event->viewers[i].groups != event->viewers[i].groups_covered;
+    }
+    ASSERT(differ <= event->regrouped_count);
 }

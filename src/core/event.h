@@ -16,9 +16,20 @@
 struct viewer {
     uint32_t id_at; /* of its stored key (viewer_key.h) in event.ids */
     uint32_t hash;
-    uint32_t profile_due_s; /* when to refresh the profile, s since the epoch; 0: never loaded */
-    uint16_t groups;        /* number of the set of groups that its profile has now */
-    uint16_t unused;
+    uint32_t profile_due_s;  /* when to refresh the profile, s since the epoch; 0: never loaded */
+    uint16_t groups;         /* number of the set of groups that its profile has now */
+    uint16_t groups_covered; /* and had when the record store covered everything: what is stored */
+};
+
+/* A viewer whose groups may differ from those stored.
+ *
+ * The row of a viewer may reach the store before those of the sessions, and a crash between them
+ * makes the journal count a session's older heartbeats again: they must count under the groups of
+ * their time.  The journal says every change; so what the store has to know is the groups as of
+ * covered_seq, and they change in one transaction with it. */
+struct regrouped {
+    uint32_t viewer_no;
+    uint16_t groups_begin; /* when the pass under way began */
 };
 
 struct event {
@@ -40,14 +51,18 @@ struct event {
     uint32_t sessions_count, sessions_max;
     struct index by_session;
 
-    int64_t last_ms;        /* of the newest heartbeat */
-    uint32_t sets_stored;   /* sets 0 … sets_stored - 1 are in the record store */
-    uint32_t touched_count; /* audiences in the engine's list */
-    bool idle_collected;    /* the part that says "idle" is on its way to the record store */
+    int64_t last_ms;             /* of the newest heartbeat */
+    struct regrouped *regrouped; /* in no order, some twice; sorted when a full pass begins */
+    uint32_t regrouped_count, regrouped_max;
+    uint32_t regrouped_begin; /* the first ones, of the pass under way */
+    uint32_t sets_stored;     /* sets 0 … sets_stored - 1 are in the record store */
+    uint32_t touched_count;   /* audiences in the engine's list */
+    bool idle_collected;      /* the part that says "idle" is on its way to the record store */
     bool evict_listed;
     struct event *evict_next;
     /* Reserved by engine_place for the batch at hand. */
     uint32_t viewers_reserved, sessions_reserved, sets_reserved;
+    bool regroups_reserved; /* one of them changes the groups of a viewer */
     uint64_t reserved_batch;
 };
 
@@ -68,6 +83,9 @@ struct slice event_viewer_text(const struct event *event, uint32_t viewer_no, ch
 uint32_t event_session_hash(const struct event *event, struct slice session);
 struct audience *event_find_session(const struct event *event, struct slice session, uint32_t hash);
 struct audience *event_add_session(struct event *event, struct slice session, uint32_t hash);
+
+/* The viewer's groups are those of this set from now on. */
+void event_set_groups(struct event *event, uint32_t viewer_no, uint16_t set_no);
 
 void event_check(const struct event *event);
 

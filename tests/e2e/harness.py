@@ -313,7 +313,7 @@ class Server:
     def __exit__(self, kind, value, trace):
         try:
             if kind is not None:
-                for line in self.log[-40:]:
+                for line in self.log[-12:]:
                     print(f"# server: {line}")
             if self.process is not None:
                 if kind is None and self.running():
@@ -582,7 +582,7 @@ def run(*tests, server=None):
         arguments = [server] if test.__code__.co_argcount else []
         passed = run_one(number, title_of(test), test, *arguments)
         if not passed and server is not None:
-            for line in server.log[-20:]:
+            for line in server.log[-12:]:
                 print(f"# server: {line}", flush=True)
         good = good and passed
     if server is not None:

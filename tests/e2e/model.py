@@ -112,7 +112,7 @@ class Audience:
 
     def peak(self):
         """(count, time): the most that were alive right after a heartbeat, and when first."""
-        best = (0, 0)
+        best = (0, None)
         leases = {}
         for beat in self.beats:
             if beat.leaving:

@@ -54,10 +54,9 @@ void live_port_flush(struct live_port *port)
     }
     struct live *live = port->live;
     if (port->asked) {
-        atomic_store(&port->urgent, true); /* seq_cst: see enum engine_wait */
+        atomic_store_explicit(&port->urgent, true, memory_order_release); /* after the inbox */
     }
-    atomic_thread_fence(memory_order_seq_cst); /* the ring's tail, likewise */
-    int wait = atomic_load(&live->engine_wait);
+    int wait = atomic_fetch_add(&live->engine_wait, 0); /* see enum engine_wait */
     if (wait == ENGINE_ASLEEP || (wait == ENGINE_GATHERING && port->asked)) {
         uint64_t one = 1;
         ssize_t written = write(live->wake_fd, &one, sizeof one);
@@ -233,6 +232,7 @@ static void stop_threads(struct live *live)
 {
     atomic_store(&live->stop_by_ms, clock_mono_ms() + STOP_MS_MAX);
     atomic_store(&live->stop_engine, true);
+    (void)atomic_fetch_add(&live->engine_wait, 0);
     uint64_t one = 1;
     ssize_t written = write(live->wake_fd, &one, sizeof one);
     (void)written;

@@ -65,9 +65,7 @@ static void finish(struct live *live, struct live_beat *beat, enum live_status s
 /* Wakes the ports that have something they may drain. */
 static void wake_ports(struct live *live)
 {
-    /* Against the sync thread, which stores durable_seq and then looks at the rings: one of us sees
-     * the other. */
-    atomic_thread_fence(memory_order_seq_cst);
+    meet(live); /* the sync thread, which stores durable_seq and then looks at the rings */
     uint64_t durable_seq = atomic_load_explicit(&live->durable_seq, memory_order_acquire);
     bool sync = live->options.durability == LIVE_SYNC;
     for (uint32_t i = 0; i < live->options.ports; i++) {
@@ -249,9 +247,9 @@ void engine_post(struct live *live, struct message *message)
         live->messages_first = message;
     }
     live->messages_last = message;
+    atomic_store_explicit(&live->messages_there, true, memory_order_relaxed);
     pthread_mutex_unlock(&live->messages_lock);
-    atomic_store(&live->messages_there, true); /* seq_cst: see enum engine_wait */
-    if (atomic_load(&live->engine_wait) != ENGINE_AWAKE) {
+    if (atomic_fetch_add(&live->engine_wait, 0) != ENGINE_AWAKE) { /* see enum engine_wait */
         uint64_t one = 1;
         ssize_t written = write(live->wake_fd, &one, sizeof one);
         (void)written; /* full means awake */
@@ -275,13 +273,13 @@ static void part_committed(struct live *live)
 
 static bool take_messages(struct live *live)
 {
-    if (!atomic_load(&live->messages_there)) {
-        return false;
+    if (!atomic_load_explicit(&live->messages_there, memory_order_relaxed)) {
+        return false; /* a hint; whoever sets it wakes us */
     }
-    atomic_store(&live->messages_there, false);
     pthread_mutex_lock(&live->messages_lock);
     struct message *first = live->messages_first;
     live->messages_first = live->messages_last = NULL;
+    atomic_store_explicit(&live->messages_there, false, memory_order_relaxed);
     pthread_mutex_unlock(&live->messages_lock);
     bool any = first != NULL;
     while (first != NULL) {
@@ -329,8 +327,10 @@ static void take_query(struct turn *turn, struct live_query *query)
 
 static void take_from_port(struct turn *turn, struct live_port *port)
 {
-    /* Relaxed clearing is enough: whoever set it will find us awake until we say otherwise. */
-    atomic_store_explicit(&port->urgent, false, memory_order_relaxed);
+    if (atomic_load_explicit(&port->urgent, memory_order_relaxed)) {
+        /* An exchange, not a store: it must not pass the look into the inbox below. */
+        (void)atomic_exchange(&port->urgent, false);
+    }
     struct live_request *request;
     while ((request = ring_peek(&port->inbox)) != NULL) {
         if (request->kind == LIVE_QUERY) {
@@ -650,15 +650,16 @@ static void run_gauges(struct live *live)
 
 /* ---- sleeping ---- */
 
-/* Is there something that must not wait?  Read after engine_wait was stored (seq_cst). */
+/* Is there something that must not wait?  Asked after engine_wait was exchanged. */
 static bool something_there(struct live *live, bool gathering)
 {
-    if (atomic_load(&live->messages_there)) {
+    if (atomic_load_explicit(&live->messages_there, memory_order_relaxed)) {
         return true;
     }
     for (uint32_t i = 0; i < live->options.ports; i++) {
         struct live_port *port = &live->ports[i];
-        if (atomic_load(&port->urgent) || (!gathering && !ring_empty(&port->inbox))) {
+        if (atomic_load_explicit(&port->urgent, memory_order_relaxed) ||
+            (!gathering && !ring_empty(&port->inbox))) {
             return true;
         }
     }
@@ -681,7 +682,7 @@ static void wait_for_work(struct live *live)
     if (sleep_us <= 0) {
         return;
     }
-    atomic_store(&live->engine_wait, gathering ? ENGINE_GATHERING : ENGINE_ASLEEP);
+    (void)atomic_exchange(&live->engine_wait, gathering ? ENGINE_GATHERING : ENGINE_ASLEEP);
     if (!something_there(live, gathering)) {
         struct pollfd wake = {.fd = live->wake_fd, .events = POLLIN};
         struct timespec timeout = {sleep_us / 1000000, sleep_us % 1000000 * 1000};

@@ -74,7 +74,8 @@ static void encode_settings(struct offline *offline)
 static enum err store_all(struct offline *offline, char *why, size_t why_bytes)
 {
     struct store *store = &offline->store;
-    /* A record with the time reached: what comes after the records' position must not be earlier. */
+    /* A record with the time reached: what comes after the records' position must not be earlier.
+     */
     uint64_t seq;
     offline->used = 0;
     encode_settings(offline);

@@ -40,8 +40,7 @@ static void publish_durable(struct live *live, uint64_t seq)
     atomic_store_explicit(&live->durable_seq, seq, memory_order_release);
     GAUGE(live, durable_seq, seq);
     COUNT(live, syncs, 1);
-    /* Against the engine, which puts acks and then looks at durable_seq: see wake_ports. */
-    atomic_thread_fence(memory_order_seq_cst);
+    meet(live); /* the engine, which puts acks and then looks at durable_seq: see wake_ports */
     for (uint32_t i = 0; live->options.durability == LIVE_SYNC && i < live->options.ports; i++) {
         struct live_port *port = &live->ports[i];
         if (port->open && !ring_empty(&port->acks)) {

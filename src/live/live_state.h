@@ -43,9 +43,12 @@ struct live_port {
     struct live_request *answers_first, *answers_last;
 };
 
-/* What the engine's thread is doing, as far as who submits must know.  All accesses are
- * sequentially consistent: "I put something, then looked whether it sleeps" against "it said it
- * sleeps, then looked whether something is there" must not both miss. */
+/* What the engine's thread is doing, as far as who submits must know.
+ *
+ * "I put something, then looked whether it sleeps" against "it said it sleeps, then looked whether
+ * something is there" must not both miss.  So both sides do a read-modify-write of engine_wait
+ * between their two steps: one of the two comes second, reads what the first wrote, and with it
+ * sees all that the first did before. */
 enum engine_wait {
     ENGINE_AWAKE,     /* will look again without being woken */
     ENGINE_GATHERING, /* sleeps for at most sync_gather: only a query or a message wakes it */
@@ -108,13 +111,14 @@ struct live {
     _Atomic bool no_space;      /* relaxed: a hint for readyz and metrics */
     pthread_mutex_t messages_lock;
     struct message *messages_first, *messages_last;
-    _Atomic bool messages_there; /* seq_cst, with engine_wait */
+    _Atomic bool messages_there; /* relaxed: a hint; written under the lock */
 
     pthread_mutex_t sync_lock;
     pthread_cond_t sync_wanted;
     uint64_t sync_appended_seq; /* under the lock */
     bool sync_stop;
     _Atomic uint64_t durable_seq; /* written by the sync thread; what acks wait for */
+    _Atomic uint32_t meeting;     /* see meet() */
 
     pthread_mutex_t part_lock;
     pthread_cond_t part_changed;
@@ -139,6 +143,13 @@ struct live {
     atomic_fetch_add_explicit(&(live)->counters.name, (by), memory_order_relaxed)
 #define GAUGE(live, name, value)                                                                   \
     atomic_store_explicit(&(live)->counters.name, (value), memory_order_relaxed)
+
+/* Between two steps, by the engine's thread and by the sync thread: whichever comes second sees all
+ * that the other did before it came. */
+static inline void meet(struct live *live)
+{
+    (void)atomic_fetch_add(&live->meeting, 1);
+}
 
 /* The last word of a process that can promise nothing more. */
 _Noreturn void live_die(const char *why);

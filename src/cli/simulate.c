@@ -153,6 +153,29 @@ static void introduce(const struct sim_run_options *options, const struct sim_pl
             plan->returns, (long long)plan->margin_ms);
 }
 
+/* Prints the outcome, and what may explain it. */
+static int conclude(const struct settings *settings, const struct sim_run_options *options,
+                    struct sim_run *run)
+{
+    const struct sim_figures *figures = sim_run_figures(run);
+    const struct sim_totals *totals = sim_run_totals(run);
+    if (settings->json) {
+        sim_report_json(&options->world, totals, sim_run_elapsed_ms(run), figures);
+    } else {
+        sim_report_text(totals, sim_run_elapsed_ms(run), figures);
+    }
+    /* A valid heartbeat that was turned away is a failure too. */
+    int code = totals->refused > 0 ? EXIT_FAILED : exit_code(figures);
+    if (code != EXIT_WELL && totals->told_interval_ms != 0 &&
+        totals->told_interval_ms != settings->interval_ms) {
+        fprintf(stderr,
+                "novabeat simulate: the server tells an interval of %lld ms, the plan has %lld ms: "
+                "are the server's windows the same?\n",
+                (long long)totals->told_interval_ms, (long long)settings->interval_ms);
+    }
+    return code;
+}
+
 static int play(const struct settings *settings, const struct sim_target *target)
 {
     char why[512], event[SIM_ID_BYTES];
@@ -173,16 +196,7 @@ static int play(const struct settings *settings, const struct sim_target *target
         complain(why);
         goto done;
     }
-    const struct sim_figures *figures = sim_run_figures(run);
-    if (settings->json) {
-        sim_report_json(&options.world, sim_run_totals(run), sim_run_elapsed_ms(run), figures);
-    } else {
-        sim_report_text(sim_run_totals(run), sim_run_elapsed_ms(run), figures);
-    }
-    code = exit_code(figures);
-    if (sim_run_totals(run)->refused > 0) {
-        code = EXIT_FAILED; /* a valid heartbeat was turned away */
-    }
+    code = conclude(settings, &options, run);
     if (settings->plan_state[0] != '\0' &&
         sim_lasting_save(sim_run_lasting(run), &options.world, settings->plan_state) != ERR_NONE) {
         snprintf(why, sizeof(why), "cannot write %s", settings->plan_state);

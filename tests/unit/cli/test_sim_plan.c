@@ -342,7 +342,7 @@ static void test_plan_is_certain(void **state)
     }
 }
 
-/* The promise has teeth: with delays of three margins some figure of some plan is open. */
+/* A plan is certain, and yet has all of it: departures, second viewings, a peak that comes late. */
 static void test_plan_shows_what_happens(void **state)
 {
     (void)state;

@@ -306,7 +306,7 @@ def test_pipelined_with_a_bad_one(server):
     answers, closed = raw(server, good * 3 + b"BAD\r\n\r\n" + after)
     assert closed and [answer.status for answer in answers][:3] == [200] * 3, answers
     assert len(answers) == 4, answers
-    problem(answers[3], 400)
+    problem(answers[3], 400, 501)
     assert server.attended("line") == 1
     # A bad body breaks no framing: the connection goes on.
     bad = request_bytes("POST", "/analytics/events/line/heartbeat", b"{")

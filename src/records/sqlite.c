@@ -109,7 +109,7 @@ static enum err configure(struct sqlite_link *link)
     }
     if (err == ERR_NONE) {
         snprintf(sql, sizeof sql,
-                 "PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -%d; "
+                 "PRAGMA synchronous = FULL; PRAGMA cache_size = -%d; "
                  "PRAGMA wal_autocheckpoint = %d; PRAGMA journal_size_limit = %d",
                  SQLITE_READER_CACHE_KIB, SQLITE_CHECKPOINT_PAGES, SQLITE_WAL_BYTES_KEPT);
         err = execute(link, sql);

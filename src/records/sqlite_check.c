@@ -15,22 +15,24 @@
     "FROM audience JOIN event ON event.id = audience.event_id) "
 #define SQL_COVERED "seq <= coalesce((SELECT value FROM meta WHERE name = 'covered_seq'), 0)"
 
+#define SQL_EVERY                                                                                  \
+    "every AS (SELECT key, start_ms, end_ms FROM attendance "                                      \
+    "UNION ALL SELECT key, start_ms, end_ms FROM viewing) "
+
 static const char *const rules[] = {
     /* ---- audiences ---- */
     "SELECT 'event ' || name || ' has no audience of its own' FROM event "
     "WHERE NOT EXISTS (SELECT 1 FROM audience WHERE event_id = event.id AND session = '')",
 
-    "WITH " SQL_NAMED ", counted AS ("
-    " SELECT title, seq, attended,"
-    " (SELECT count(*) FROM attendance WHERE audience_id = named.id) AS members FROM named) "
+    "WITH " SQL_NAMED ", counts AS ("
+    " SELECT audience_id, count(*) AS members FROM attendance GROUP BY audience_id),"
+    " counted AS (SELECT title, seq, attended, coalesce(members, 0) AS members"
+    " FROM named LEFT JOIN counts ON audience_id = named.id) "
     "SELECT title || ' says ' || attended || ' attended, but ' || members || ' are stored' "
     "FROM counted WHERE members > attended OR (members < attended AND " SQL_COVERED ")",
 
-    "WITH " SQL_NAMED ", every AS ("
-    " SELECT audience_id, start_ms, end_ms FROM attendance"
-    " UNION ALL SELECT audience_id, start_ms, end_ms FROM viewing),"
-    " sums AS (SELECT audience_id, count(*) AS viewings, sum(end_ms - start_ms) AS total"
-    " FROM every GROUP BY audience_id) "
+    "WITH " SQL_NAMED ", " SQL_EVERY ", sums AS (SELECT key >> 32 AS audience_id,"
+    " count(*) AS viewings, sum(end_ms - start_ms) AS total FROM every GROUP BY 1) "
     "SELECT title || ' says ' || logins || ' viewings of ' || total_ms || ' ms in all, but '"
     " || viewings || ' of ' || total || ' ms are stored' "
     "FROM named JOIN sums ON audience_id = named.id "
@@ -40,32 +42,39 @@ static const char *const rules[] = {
     "SELECT title || ' has a peak of ' || peak_count || ', but only ' || attended || ' attended' "
     "FROM named WHERE peak_count > attended",
 
-    /* ---- members ---- */
-    "WITH " SQL_NAMED "SELECT title || ': member ' || member_no || "
-    "CASE WHEN session = '' THEN ' has no viewer id' ELSE ' has a viewer id of its own' END "
-    "FROM attendance JOIN named ON named.id = audience_id "
-    "WHERE (session = '') <> (viewer IS NOT NULL AND viewer <> '')",
+    "WITH " SQL_NAMED "SELECT title || ' has no readable counts of its open frame' FROM named "
+    "WHERE NOT (json_valid(frame_groups) AND json_valid(frame_countries))",
 
-    "WITH " SQL_NAMED "SELECT title || ' has viewer ' || viewer || ' ' || count(*) || ' times' "
-    "FROM attendance JOIN named ON named.id = audience_id "
-    "WHERE viewer IS NOT NULL GROUP BY audience_id, viewer HAVING count(*) > 1",
+    /* ---- viewers ---- */
+    "SELECT 'event ' || name || ': viewer number ' || viewer_no || ' has an empty id' "
+    "FROM viewer JOIN event ON event.id = event_id WHERE viewer = ''",
+
+    "SELECT 'event ' || name || ' has viewer ' || viewer || ' ' || count(*) || ' times' "
+    "FROM viewer JOIN event ON event.id = event_id "
+    "GROUP BY event_id, viewer HAVING count(*) > 1",
+
+    "SELECT 'event ' || name || ': viewer number ' || viewer_no || ' never attended' "
+    "FROM viewer JOIN event ON event.id = viewer.event_id "
+    "JOIN audience ON audience.event_id = event.id AND session = '' "
+    "WHERE NOT EXISTS (SELECT 1 FROM attendance"
+    " WHERE attendance.key = (audience.id << 32) + viewer.viewer_no)",
+
+    /* ---- members ---- */
+    "WITH " SQL_NAMED "SELECT title || ': member ' || member_no || ' is viewer number ' || "
+    "viewer_no || ', who is not stored' FROM attendance JOIN named ON named.id = audience_id "
+    "WHERE NOT EXISTS (SELECT 1 FROM viewer"
+    " WHERE viewer.key = (named.event_id << 32) + attendance.viewer_no)",
 
     "WITH " SQL_NAMED "SELECT title || ' has viewer number ' || viewer_no || ' more than once' "
     "FROM attendance JOIN named ON named.id = audience_id "
     "GROUP BY audience_id, viewer_no HAVING count(*) > 1",
 
-    "WITH " SQL_NAMED "SELECT named.title || ': member ' || member.member_no || "
-    "' is viewer number ' || member.viewer_no || ', whom the event does not have' "
-    "FROM named JOIN attendance AS member ON member.audience_id = named.id "
-    "LEFT JOIN audience AS own ON own.event_id = named.event_id AND own.session = '' "
-    "LEFT JOIN attendance AS known"
-    " ON known.audience_id = own.id AND known.member_no = member.viewer_no "
-    "WHERE known.member_no IS NULL OR (named.session = '' AND member.viewer_no <> "
-    "member.member_no)",
+    "WITH " SQL_NAMED "SELECT title || ': member ' || member_no || ' is viewer number ' || "
+    "viewer_no FROM attendance JOIN named ON named.id = audience_id "
+    "WHERE session = '' AND viewer_no <> member_no",
 
-    "WITH " SQL_NAMED
-    "SELECT title || ': member ' || member_no || ' has a country \"' || country || "
-    "'\"' FROM attendance JOIN named ON named.id = audience_id "
+    "WITH " SQL_NAMED "SELECT title || ': member ' || member_no || ' has a country \"' || country "
+    "|| '\"' FROM attendance JOIN named ON named.id = audience_id "
     "WHERE country NOT GLOB '[A-Z0-9][A-Z0-9]'",
 
     "WITH " SQL_NAMED ", used AS ("
@@ -80,23 +89,22 @@ static const char *const rules[] = {
     " || max(set_no) FROM group_set JOIN event ON event.id = event_id "
     "GROUP BY event_id HAVING min(set_no) < 1 OR max(set_no) <> count(*)",
 
-    /* ---- viewings ---- */
-    "WITH " SQL_NAMED ", every AS ("
-    " SELECT audience_id, member_no, start_ms, end_ms FROM attendance"
-    " UNION ALL SELECT audience_id, member_no, start_ms, end_ms FROM viewing) "
-    "SELECT title || ': a viewing of member ' || member_no || ' ends at ' || end_ms || "
-    "', before it starts at ' || start_ms "
-    "FROM every JOIN named ON named.id = audience_id WHERE end_ms < start_ms",
+    "SELECT 'event ' || event.name || ': group set ' || set_no || ' is no list of groups' "
+    "FROM group_set JOIN event ON event.id = event_id "
+    "WHERE NOT json_valid(groups) OR json_type(groups) <> 'array'",
 
-    "WITH " SQL_NAMED ", ordered AS ("
-    " SELECT audience_id, member_no, start_ms, end_ms,"
-    " lead(start_ms, 1, (SELECT start_ms FROM attendance"
-    "  WHERE attendance.audience_id = viewing.audience_id"
-    "  AND attendance.member_no = viewing.member_no))"
-    " OVER (PARTITION BY audience_id, member_no ORDER BY start_ms) AS next_ms FROM viewing) "
-    "SELECT title || ': a viewing of member ' || member_no || ' ends at ' || end_ms || "
+    /* ---- viewings ---- */
+    "WITH " SQL_NAMED ", " SQL_EVERY
+    "SELECT title || ': a viewing of member ' || (key & 0xffffffff) || ' ends at ' || end_ms || "
+    "', before it starts at ' || start_ms "
+    "FROM every JOIN named ON named.id = key >> 32 WHERE end_ms < start_ms",
+
+    "WITH " SQL_NAMED ", ordered AS (SELECT key, start_ms, end_ms,"
+    " lead(start_ms, 1, (SELECT start_ms FROM attendance WHERE attendance.key = viewing.key))"
+    " OVER (PARTITION BY key ORDER BY start_ms) AS next_ms FROM viewing) "
+    "SELECT title || ': a viewing of member ' || (key & 0xffffffff) || ' ends at ' || end_ms || "
     "', after the next has started at ' || next_ms "
-    "FROM ordered JOIN named ON named.id = audience_id WHERE end_ms >= next_ms",
+    "FROM ordered JOIN named ON named.id = key >> 32 WHERE end_ms >= next_ms",
 
     /* ---- frames ---- */
     "WITH " SQL_NAMED ", ordered AS ("

@@ -197,7 +197,7 @@ void engine_events(const struct engine *engine, engine_event_fn *fn, void *ctx)
 
 /* ---- places ----
  *
- * Five passes over the batch, each prefetching for all heartbeats what the next one reads: with a
+ * Six passes over the batch, each prefetching for all heartbeats what the next one reads: with a
  * million viewers every pass would otherwise wait for memory once per heartbeat. */
 
 static void place_event(struct engine *engine, const struct heartbeat *heartbeat,
@@ -224,22 +224,21 @@ static void place_event(struct engine *engine, const struct heartbeat *heartbeat
     }
 }
 
-static void prefetch_viewer(const struct place *place)
+/* The first candidate is the viewer but once in 64 times; place_viewer makes sure. */
+static void prefetch_viewer(struct place *place)
 {
     struct index_probe probe = index_probe(&place->event->by_id, place->viewer_hash);
-    uint32_t number = index_next(&probe);
-    if (number != INDEX_NONE) {
-        __builtin_prefetch(&place->event->viewers[number]);
-        __builtin_prefetch(&place->event->own.members[number], 1);
+    place->viewer_no = index_next(&probe);
+    if (place->viewer_no != INDEX_NONE) {
+        __builtin_prefetch(&place->event->viewers[place->viewer_no]);
+        __builtin_prefetch(&place->event->own.members[place->viewer_no], 1);
     }
 }
 
 static void prefetch_id(const struct place *place)
 {
-    struct index_probe probe = index_probe(&place->event->by_id, place->viewer_hash);
-    uint32_t number = index_next(&probe);
-    if (number != INDEX_NONE) {
-        __builtin_prefetch(place->event->ids + place->event->viewers[number].id_at);
+    if (place->viewer_no != INDEX_NONE) {
+        __builtin_prefetch(place->event->ids + place->event->viewers[place->viewer_no].id_at);
     }
 }
 
@@ -259,15 +258,34 @@ static void prefetch_neighbours(const struct audience *audience, uint32_t number
 static void place_viewer(struct place *place)
 {
     place->viewer_no = event_find_viewer(place->event, &place->key, place->viewer_hash);
-    if (place->viewer_no == MEMBER_NONE) {
-        return;
-    }
-    prefetch_neighbours(&place->event->own, place->viewer_no);
-    if (place->session != NULL) {
-        place->member_no = audience_find(place->session, place->viewer_no);
-        if (place->member_no != MEMBER_NONE) {
-            __builtin_prefetch(&place->session->members[place->member_no], 1);
+    if (place->viewer_no != MEMBER_NONE) {
+        prefetch_neighbours(&place->event->own, place->viewer_no);
+        if (place->session != NULL) {
+            index_prefetch(&place->session->by_viewer, hash_number(place->viewer_no));
         }
+    }
+}
+
+static bool has_member(const struct place *place)
+{
+    return place->session != NULL && place->viewer_no != MEMBER_NONE;
+}
+
+static void prefetch_member(const struct place *place)
+{
+    struct index_probe probe =
+        index_probe(&place->session->by_viewer, hash_number(place->viewer_no));
+    uint32_t number = index_next(&probe);
+    if (number != INDEX_NONE) {
+        __builtin_prefetch(&place->session->members[number], 1);
+    }
+}
+
+static void place_member(struct place *place)
+{
+    place->member_no = audience_find(place->session, place->viewer_no);
+    if (place->member_no != MEMBER_NONE) {
+        prefetch_neighbours(place->session, place->member_no);
     }
 }
 
@@ -354,32 +372,20 @@ void engine_place(struct engine *engine, const struct heartbeat *const *heartbea
                   struct place *places, size_t count)
 {
     engine->batch++;
-    for (size_t i = 0; i < count; i++) {
-        place_event(engine, heartbeats[i], &places[i]);
+#define PASS(condition, step)                                                                      \
+    for (size_t i = 0; i < count; i++) {                                                           \
+        if (condition) {                                                                           \
+            step;                                                                                  \
+        }                                                                                          \
     }
-    for (size_t i = 0; i < count; i++) {
-        if (places[i].event != NULL) {
-            prefetch_viewer(&places[i]);
-        }
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (places[i].event != NULL) {
-            prefetch_id(&places[i]);
-        }
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (places[i].event != NULL) {
-            place_viewer(&places[i]);
-        }
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (places[i].event != NULL) {
-            if (places[i].member_no != MEMBER_NONE) {
-                prefetch_neighbours(places[i].session, places[i].member_no);
-            }
-            places[i].outcome = place_decide(engine, heartbeats, places, i);
-        }
-    }
+    PASS(true, place_event(engine, heartbeats[i], &places[i]))
+    PASS(places[i].event != NULL, prefetch_viewer(&places[i]))
+    PASS(places[i].event != NULL, prefetch_id(&places[i]))
+    PASS(places[i].event != NULL, place_viewer(&places[i]))
+    PASS(has_member(&places[i]), prefetch_member(&places[i]))
+    PASS(has_member(&places[i]), place_member(&places[i]))
+    PASS(places[i].event != NULL, places[i].outcome = place_decide(engine, heartbeats, places, i))
+#undef PASS
 }
 
 void engine_place_again(struct place *places, size_t count)

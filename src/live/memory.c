@@ -394,18 +394,26 @@ static enum live_status status_of(enum place_outcome outcome)
     return LIVE_BUSY;
 }
 
-/* Sends away what cannot be applied now.  True when some heartbeat changes the groups that its
- * viewer has: then no heartbeat of the batch may leave its groups out of the journal. */
-static bool sort_out(struct live *live, struct turn *turn)
+/* A leave that came while its viewer's first heartbeat still waits must wait behind it. */
+static bool must_follow(struct live *live, const struct heartbeat *heartbeat,
+                        const struct place *place)
 {
-    bool groups_change = false;
+    return (heartbeat->flags & HEARTBEAT_LEAVING) && place->viewer_no == MEMBER_NONE &&
+           waiting_find(&live->waiting, heartbeat->event, heartbeat->viewer) != NULL;
+}
+
+/* Sends away what cannot be applied now. */
+static void sort_out(struct live *live, struct turn *turn)
+{
     for (uint32_t i = 0; i < turn->count; i++) {
         struct place *place = &turn->places[i];
         struct live_beat *beat = turn->beats[i];
         switch (place->outcome) {
         case PLACE_READY:
-            groups_change |= (beat->heartbeat.flags & HEARTBEAT_GROUPS) && !place->same_groups;
-            if (place->refresh) {
+            if (must_follow(live, &beat->heartbeat, place)) {
+                park(live, beat, false);
+                turn->beats[i] = NULL;
+            } else if (place->refresh) {
                 refresh_profile(live, beat, place);
             }
             break;
@@ -423,7 +431,6 @@ static bool sort_out(struct live *live, struct turn *turn)
             break;
         }
     }
-    return groups_change;
 }
 
 static size_t encode_inputs(struct live *live)
@@ -522,7 +529,7 @@ static bool append(struct live *live, size_t used, uint64_t *seq)
 }
 
 /* One journal record and what it holds: heartbeats from *next on, as many as fit. */
-static void commit_record(struct live *live, struct turn *turn, uint32_t *next, bool groups_change)
+static void commit_record(struct live *live, struct turn *turn, uint32_t *next)
 {
     struct message *puts_end;
     size_t used = encode_puts(live, encode_inputs(live), &puts_end);
@@ -532,8 +539,7 @@ static void commit_record(struct live *live, struct turn *turn, uint32_t *next, 
             continue;
         }
         struct heartbeat *heartbeat = &turn->beats[end]->heartbeat;
-        if (turn->places[end].same_groups && !groups_change &&
-            !(heartbeat->flags & HEARTBEAT_PROFILE)) {
+        if (turn->places[end].same_groups && !(heartbeat->flags & HEARTBEAT_PROFILE)) {
             heartbeat->flags &= (uint8_t)~HEARTBEAT_GROUPS;
             heartbeat->groups = SLICE_EMPTY;
         }
@@ -570,10 +576,10 @@ static void run_batch(struct live *live, struct turn *turn)
 {
     engine_begin(live->engine, engine_seq(live->engine), clock_now_ms(&live->clock));
     engine_place(live->engine, turn->heartbeats, turn->places, turn->count);
-    bool groups_change = sort_out(live, turn);
+    sort_out(live, turn);
     uint32_t next = 0;
     do {
-        commit_record(live, turn, &next, groups_change);
+        commit_record(live, turn, &next);
     } while (next < turn->count);
     live->batch_us = clock_mono_us();
     wake_ports(live);

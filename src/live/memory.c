@@ -7,6 +7,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "core/member.h"
 #include "journal/entry.h"
 #include "live/live_state.h"
 

@@ -129,7 +129,32 @@ static const char *const rules[] = {
     "FROM profile WHERE NOT json_valid(groups) OR json_type(groups) <> 'array'",
 };
 
-/* The database's own check says "ok" when there is nothing to tell. */
+struct telling {
+    records_finding_fn *fn;
+    void *ctx;
+    uint64_t findings;
+};
+
+/* The database's own check says "ok" when there is nothing to tell; else it may say several things
+ * in one text, under a headline with asterisks. */
+static void tell(struct telling *telling, struct slice text)
+{
+    while (text.len > 0) {
+        const char *end = memchr(text.ptr, '\n', text.len);
+        size_t len = end == NULL ? text.len : (size_t)(end - text.ptr);
+        struct slice line = slice_of(text.ptr, len);
+        text = end == NULL ? SLICE_EMPTY : slice_of(end + 1, text.len - len - 1);
+        if (len == 0 || line.ptr[0] == '*' || slice_equal(line, SLICE_LIT("ok"))) {
+            continue;
+        }
+        if (telling->findings++ < FINDINGS_MAX) {
+            char words[512];
+            snprintf(words, sizeof words, "%.*s", SLICE_ARG(line));
+            telling->fn(telling->ctx, words);
+        }
+    }
+}
+
 static enum err run_rule(struct sqlite_link *link, const char *sql, records_finding_fn *fn,
                          void *ctx)
 {
@@ -138,21 +163,15 @@ static enum err run_rule(struct sqlite_link *link, const char *sql, records_find
         return sqlite_fail(link, sql);
     }
     enum err err = ERR_NONE;
-    uint64_t findings = 0;
+    struct telling telling = {.fn = fn, .ctx = ctx};
     while (sqlite_row(link, stmt, &err)) {
-        struct slice text = sqlite_column_slice(stmt, 0);
-        if (slice_equal(text, SLICE_LIT("ok"))) {
-            continue;
-        }
-        if (findings++ < FINDINGS_MAX) {
-            fn(ctx, text.ptr == NULL ? "(a finding without words)" : text.ptr);
-        }
+        tell(&telling, sqlite_column_slice(stmt, 0));
     }
     sqlite3_finalize(stmt);
-    if (findings > FINDINGS_MAX) {
+    if (telling.findings > FINDINGS_MAX) {
         char more[64];
         snprintf(more, sizeof more, "… and %llu more like it",
-                 (unsigned long long)(findings - FINDINGS_MAX));
+                 (unsigned long long)(telling.findings - FINDINGS_MAX));
         fn(ctx, more);
     }
     return err;

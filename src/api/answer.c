@@ -58,7 +58,9 @@ void respond_live_problem(struct http_exchange *exchange, enum live_status statu
         http_problem(exchange, 404, "eventId", detail);
         return;
     case LIVE_NOT_FOUND:
-        http_problem(exchange, 404, NULL, detail);
+        /* Audiences that nobody has seen count 0; only a viewer is ever looked for in vain. */
+        http_problem(exchange, 404, "viewerId",
+                     "the event has not seen this viewer, and holds no profile");
         return;
     case LIVE_EVENTS_FULL:
     case LIVE_SESSIONS_FULL:

@@ -5,7 +5,7 @@
  *
  * Memory: one block per batch holds its heartbeats and what of them had to be unescaped or packed;
  * all other text stays in the request's body.  Refused lines take a second block, of at most
- * REFUSALS_MAX. */
+ * REFUSALS_MAX.  All that one worker's batches take is bounded: 503 above it. */
 #include "api/internal.h"
 
 #include <stdio.h>
@@ -18,6 +18,8 @@
 #include "core/ids.h"
 
 #define REFUSALS_MAX 1000
+/* What the batches of one worker may take together (a batch alone may take more). */
+#define BATCHES_BYTES_MAX ((uint64_t)256 << 20)
 /* The shortest line that is a heartbeat. */
 #define LINE_BYTES_MIN (sizeof "{\"event\":\"a\",\"viewer\":\"b\"}" - 1)
 
@@ -27,6 +29,7 @@ struct refusal {
 };
 
 struct batch {
+    uint64_t bytes; /* of this block */
     struct live_beat *beats;
     uint32_t *lines; /* lines[i] is where beats[i] came from, from 1 on */
     uint32_t count, count_max;
@@ -56,26 +59,40 @@ static const struct json_field fields[FIELDS] = {
     [LEAVING] = JSON_FIELD("leaving", JSON_IS_BOOL | JSON_IS_NULL, JSON_OPTIONAL),
 };
 
-static struct batch *batch_new(struct slice body)
+/* How many lines can be heartbeats. */
+static size_t beats_max(struct slice body)
 {
     size_t lines = 1;
     for (size_t i = 0; i < body.len; i++) {
         lines += body.ptr[i] == '\n';
     }
     size_t count_max = body.len / LINE_BYTES_MIN + 1;
-    count_max = lines < count_max ? lines : count_max;
-    struct batch *batch = memory_alloc(sizeof *batch + count_max * sizeof *batch->beats +
-                                       count_max * sizeof *batch->lines + body.len);
-    *batch = (struct batch){.count_max = (uint32_t)count_max};
+    return lines < count_max ? lines : count_max;
+}
+
+/* NULL: the batches under way take too much already. */
+static struct batch *batch_new(struct api_worker *worker, struct slice body)
+{
+    size_t count_max = beats_max(body);
+    size_t bytes =
+        sizeof(struct batch) + count_max * (sizeof(struct live_beat) + sizeof(uint32_t)) + body.len;
+    if (worker->batch_bytes > 0 && worker->batch_bytes + bytes > BATCHES_BYTES_MAX) {
+        return NULL;
+    }
+    worker->batch_bytes += bytes;
+    struct batch *batch = memory_alloc(bytes);
+    *batch = (struct batch){.bytes = bytes, .count_max = (uint32_t)count_max};
+    static_assert(sizeof *batch % alignof(struct live_beat) == 0, "beats follow the batch");
     batch->beats = (struct live_beat *)(void *)(batch + 1);
     batch->lines = (uint32_t *)(void *)(batch->beats + count_max);
     batch->text = (char *)(batch->lines + count_max);
     return batch;
 }
-static_assert(sizeof(struct batch) % alignof(struct live_beat) == 0, "beats follow the batch");
 
-static void batch_free(struct batch *batch)
+static void batch_free(struct api_worker *worker, struct batch *batch)
 {
+    ASSERT(worker->batch_bytes >= batch->bytes);
+    worker->batch_bytes -= batch->bytes;
     free(batch->refusals);
     free(batch);
 }
@@ -280,7 +297,7 @@ static void finish(struct http_exchange *exchange, struct batch *batch)
     atomic_store_explicit(&worker->lines_refused,
                           refused + batch->refused + batch->count - accepted, memory_order_relaxed);
     write_answer(&worker->answer, batch, accepted);
-    batch_free(batch);
+    batch_free(worker, batch);
     if (accepted == 0 && unavailable != LIVE_OK) {
         /* Nothing was counted and it will pass: the whole batch may be sent again. */
         respond_live_problem(exchange, unavailable, slice_str(worker->api->retry_after));
@@ -304,7 +321,11 @@ void batch_post(struct call *call)
                   "a request is where its state begins");
     struct batch_state *state = (struct batch_state *)(void *)call->exchange->user;
     struct slice body = call->exchange->request.body;
-    struct batch *batch = batch_new(body);
+    struct batch *batch = batch_new(call->worker, body);
+    if (batch == NULL) {
+        respond_live_problem(call->exchange, LIVE_BUSY, slice_str(call->worker->api->retry_after));
+        return;
+    }
     read_lines(batch, body);
     if (batch->count == 0) {
         finish(call->exchange, batch);
@@ -316,6 +337,6 @@ void batch_post(struct call *call)
     state->heartbeats.beats = batch->beats;
     state->heartbeats.count = batch->count;
     if (!call_submit(call, &state->heartbeats.request)) {
-        batch_free(batch);
+        batch_free(call->worker, batch);
     }
 }

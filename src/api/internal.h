@@ -36,6 +36,7 @@ struct api_worker {
     struct live_port *port;
     struct buffer answer; /* reused: the text of the answer that is being built */
     uint32_t in_flight;   /* requests that live/ has */
+    uint64_t batch_bytes; /* that batches under way take */
     bool handed_on;       /* some of them in this turn */
     bool stopping;        /* answer 503, and touch live/ only for what it still has */
     char scratch[SCRATCH_BYTES];

@@ -1,6 +1,7 @@
 /* viewers.c -- one viewer of an event: the viewings, and the profile. */
 #include "api/internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/memory.h"
@@ -69,6 +70,8 @@ void viewers_get(struct call *call)
 
 /* ---- PUT ---- */
 
+#define WHY_BYTES 128
+
 /* What of a profile had to be unescaped or packed; the question's arena. */
 struct profile_text {
     char name[NAME_BYTES_MAX];
@@ -81,22 +84,23 @@ static void write_profile(struct buffer *out, const struct question *question)
     buffer_put_char(out, '}');
 }
 
-/* NULL, or the field that is wrong; *why is then its rule. */
+/* NULL, or the field that is wrong; why then says what it must be. */
 static const char *take_profile(const struct json_value *name, const struct json_value *groups,
                                 struct profile_text *text, struct live_query *query,
-                                const char **why)
+                                char why[WHY_BYTES])
 {
     if (name->kind == JSON_IS_STRING &&
         (!json_text(name, text->name, sizeof text->name, &query->name) ||
          !name_valid(query->name))) {
-        *why = "\"name\" must be at most 256 bytes of UTF-8 without control characters";
+        snprintf(why, WHY_BYTES,
+                 "\"name\" must be at most 256 bytes of UTF-8 without control characters");
         return "name";
     }
     if (groups->kind == JSON_IS_ARRAY) {
         size_t len;
         const char *rule = groups_read(groups, text->groups, &len);
         if (rule != NULL) {
-            *why = rule;
+            snprintf(why, WHY_BYTES, "\"groups\" %s", rule);
             return "groups";
         }
         query->groups = slice_of(text->groups, len);
@@ -122,8 +126,8 @@ void viewers_put(struct call *call)
     }
     struct question *question = question_new(call, LIVE_PROFILE_PUT, write_profile);
     struct profile_text *text = memory_alloc(sizeof *text);
-    const char *why;
-    const char *field = take_profile(&values[NAME], &values[GROUPS], text, &question->query, &why);
+    char why[WHY_BYTES];
+    const char *field = take_profile(&values[NAME], &values[GROUPS], text, &question->query, why);
     if (field != NULL) {
         free(text);
         call_problem(call, 400, field, why);

@@ -27,6 +27,9 @@
 /* What each takes in http/ and live/, and what an open connection takes in http/; rounded up. */
 #define REQUEST_BYTES    (17u * 1024)
 #define CONNECTION_BYTES 256u
+/* Bodies and unread answers that are larger than that, and what batches become, of one I/O thread
+ * (http/worker.h, api/batch.c). */
+#define LARGE_BYTES ((uint64_t)768 << 20)
 /* An ended viewing or frame that waits for the record store. */
 #define BACKLOG_BYTES 64u
 /* Descriptors besides connections: journal, database and its readers, listeners, epoll, … */
@@ -73,13 +76,14 @@ static void say_bounds(const struct settings *settings)
     uint64_t connections = settings->connections_max * CONNECTION_BYTES;
     uint64_t requests = settings->io_threads * requests_max(settings) * REQUEST_BYTES;
     uint64_t backlog = settings->backlog_max * BACKLOG_BYTES;
+    uint64_t large = settings->io_threads * LARGE_BYTES;
     log_line(
         LOG_INFO, "serve",
-        "memory at most: connections %llu MiB, requests under way %llu MiB, backlog of records "
-        "%llu MiB: %llu MiB in all; besides, about 100 bytes per viewer",
+        "memory at most, in MiB: connections %llu, requests under way %llu, large bodies and "
+        "answers %llu, backlog of records %llu; %llu in all. Besides, about 100 bytes per viewer",
         (unsigned long long)connections >> 20, (unsigned long long)requests >> 20,
-        (unsigned long long)backlog >> 20,
-        (unsigned long long)(connections + requests + backlog) >> 20);
+        (unsigned long long)large >> 20, (unsigned long long)backlog >> 20,
+        (unsigned long long)(connections + requests + large + backlog) >> 20);
 }
 
 static void say_settings(const struct settings *settings)

@@ -365,7 +365,9 @@ void audience_leave(struct engine *engine, struct audience *audience, uint32_t m
     } else if (!shortened) {
         return; /* long gone */
     }
-    member->lease_ms = (int32_t)(expiry_ms - member->end_ms);
+    int64_t lease_ms = expiry_ms - member->end_ms;
+    /* Who only ever leaves, for 25 days: over is over. */
+    member->lease_ms = lease_ms < INT32_MIN ? INT32_MIN : (int32_t)lease_ms;
     if (shortened && !catching_up) {
         alive_put(&audience->alive, audience->members, member_no, ALIVE_LEAVING);
     }

@@ -4,6 +4,7 @@
 #include "core/country.h"
 #include "core/engine_state.h"
 #include "core/groups.h"
+#include "core/ids.h"
 
 #include <stdlib.h>
 
@@ -14,6 +15,12 @@ struct event_builder {
 };
 
 #define REFUSE(why, text) (*(why) = (text), ERR_DAMAGED)
+
+/* Stored times are 0 to the year 10000: sums of two never overflow. */
+static bool time_possible(int64_t ms)
+{
+    return ms >= 0 && ms <= INT64_C(253402300800000);
+}
 
 struct event_builder *event_builder_new(const struct engine_config *cfg, struct slice event)
 {
@@ -43,9 +50,10 @@ enum err event_builder_groups(struct event_builder *builder, const struct groups
     return ERR_NONE;
 }
 
-/* The counts of the frame that is being counted. */
+/* The counts of the frame that is being counted.  Every viewer counts in one country. */
 static bool restore_frame(struct audience *audience, const struct audience_row *row)
 {
+    uint64_t viewers = 0;
     struct slice rest = row->frame_countries, key;
     for (uint32_t count; tally_next(&rest, &key, &count);) {
         country_t country;
@@ -53,17 +61,18 @@ static bool restore_frame(struct audience *audience, const struct audience_row *
             return false;
         }
         counts_at(&audience->countries, country)->frame = count;
+        viewers += count;
     }
     rest = row->frame_groups;
     for (uint32_t count; tally_next(&rest, &key, &count);) {
         uint32_t group_no = group_sets_group(&audience->event->sets, key);
-        if (group_no == INDEX_NONE) {
+        if (group_no == INDEX_NONE || count > row->frame_viewers) {
             return false;
         }
         counts_at(&audience->groups, group_no)->frame = count;
     }
     audience->frame_viewers = row->frame_viewers;
-    return true;
+    return viewers == row->frame_viewers;
 }
 
 enum err event_builder_audience(struct event_builder *builder, const struct audience_row *row,
@@ -72,6 +81,9 @@ enum err event_builder_audience(struct event_builder *builder, const struct audi
     struct event *event = builder->event;
     struct audience *audience = &event->own;
     if (row->session.len > 0) {
+        if (!id_session_valid(row->session)) {
+            return REFUSE(why, "a session's id is not valid");
+        }
         uint32_t hash = event_session_hash(event, row->session);
         if (!builder->own_row || event_find_session(event, row->session, hash) != NULL) {
             return REFUSE(why, "a session comes before its event or twice");
@@ -86,6 +98,11 @@ enum err event_builder_audience(struct event_builder *builder, const struct audi
     if (row->attended > VIEWERS_PER_EVENT_MAX || row->logins < row->attended || row->total_ms < 0) {
         return REFUSE(why, "an audience's sums are impossible");
     }
+    if (!time_possible(row->as_of_ms) || !time_possible(row->peak_ms) ||
+        !time_possible(row->frame_start_ms) || !time_possible(row->frame_length_ms) ||
+        (row->frame_viewers > 0 && row->frame_length_ms == 0)) {
+        return REFUSE(why, "an audience's times are impossible");
+    }
     audience->logins = row->logins;
     audience->total_ms = row->total_ms;
     audience->peak_count = row->peak_count;
@@ -96,17 +113,18 @@ enum err event_builder_audience(struct event_builder *builder, const struct audi
     audience->frame_start_ms = row->frame_start_ms;
     audience->frame_length_ms = row->frame_length_ms;
     if (row->frame_viewers > 0 && !restore_frame(audience, row)) {
-        return REFUSE(why, "a frame counts a group or country that is not known");
+        return REFUSE(why, "a frame's counts are of unknown groups or countries or do not add up");
     }
+    audience->stored_count = row->attended; /* until all members are here: the bound for them */
     index_reserve(audience->session_len > 0 ? &audience->by_viewer : &event->by_id, row->attended);
     return ERR_NONE;
 }
 
 static enum err restore_viewer(struct event *event, const struct member_row *row, const char **why)
 {
-    if (row->viewer.len == 0 || row->viewer.len > VIEWER_ID_BYTES_MAX ||
-        row->groups >= event->sets.sets_count) {
-        return REFUSE(why, "a viewer has no valid id or an unknown set of groups");
+    if (!id_viewer_valid(row->viewer) || row->groups >= event->sets.sets_count ||
+        !time_possible(row->profile_due_ms)) {
+        return REFUSE(why, "a viewer has no valid id or profile");
     }
     struct viewer_key key;
     viewer_key_make(&key, row->viewer);
@@ -136,12 +154,19 @@ enum err event_builder_member(struct event_builder *builder, struct slice sessio
     }
     builder->at = audience;
     bool own = audience == &event->own;
-    int64_t lease_ms = row->expiry_ms - row->end_ms;
-    if (row->member_no != audience->members_count || row->start_ms > row->end_ms ||
-        row->viewer_no > VIEWERS_PER_EVENT_MAX || (own && row->viewer_no != row->member_no) ||
-        row->lease_groups >= event->sets.sets_count || lease_ms > INT32_MAX ||
+    if (row->member_no != audience->members_count || row->member_no >= audience->stored_count ||
+        row->viewer_no >= VIEWERS_PER_EVENT_MAX || (own && row->viewer_no != row->member_no)) {
+        return REFUSE(why, "a member is out of order or too many");
+    }
+    int64_t lease_ms = 0;
+    if (!time_possible(row->start_ms) || !time_possible(row->end_ms) ||
+        row->start_ms > row->end_ms ||
+        __builtin_sub_overflow(row->expiry_ms, row->end_ms, &lease_ms) || lease_ms > INT32_MAX ||
         lease_ms < INT32_MIN) {
-        return REFUSE(why, "a member is out of order or its times are impossible");
+        return REFUSE(why, "a member's times are impossible");
+    }
+    if (row->lease_groups >= event->sets.sets_count || row->country >= COUNTRY_COUNT) {
+        return REFUSE(why, "a member counts under unknown groups or an unknown country");
     }
     if (own) {
         enum err err = restore_viewer(event, row, why);
@@ -159,7 +184,6 @@ enum err event_builder_member(struct event_builder *builder, struct slice sessio
     member->country = row->country;
     member->groups = row->lease_groups;
     member->frame = member_frame(row->counted_frame_ms);
-    audience->stored_count = audience->members_count;
     return ERR_NONE;
 }
 
@@ -172,6 +196,10 @@ enum err event_builder_finish(struct event_builder *builder, struct event **even
     } else {
         *event = builder->event;
         builder->event = NULL;
+        (*event)->own.stored_count = (*event)->own.members_count;
+        for (uint32_t i = 0; i < (*event)->sessions_count; i++) {
+            (*event)->sessions[i]->stored_count = (*event)->sessions[i]->members_count;
+        }
     }
     event_builder_free(builder);
     return err;

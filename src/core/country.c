@@ -4,7 +4,6 @@
 #include "base/assert.h"
 
 #define COUNTRY_DIGITS 36
-#define COUNTRY_COUNT  (COUNTRY_DIGITS * COUNTRY_DIGITS)
 #define COUNTRY_ZZ     (35 * COUNTRY_DIGITS + 35)
 
 /* '0'-'9' are 0 to 9, letters 10 to 35. */
@@ -40,6 +39,7 @@ bool country_pack(struct slice text, country_t *country)
 void country_text(country_t country, char text[2])
 {
     static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    static_assert(COUNTRY_COUNT == COUNTRY_DIGITS * COUNTRY_DIGITS, "two characters");
     static_assert(COUNTRY_ZZ + 1 == COUNTRY_COUNT, "ZZ is the last and packs to 0");
     ASSERT(country < COUNTRY_COUNT);
     unsigned number = country == 0 ? COUNTRY_ZZ : (unsigned)country - 1;

@@ -7,6 +7,8 @@
 
 #include "core/heartbeat.h"
 
+#define COUNTRY_COUNT (36 * 36) /* packed countries are less than this */
+
 /* The packed country; lower case is taken as upper case.  False, with *country = 0, when the text
  * is no country. */
 bool country_pack(struct slice text, country_t *country);

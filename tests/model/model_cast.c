@@ -108,8 +108,12 @@ struct slice cast_groups(struct cast *cast)
 
 struct heartbeat cast_heartbeat(struct cast *cast)
 {
+    if (cast_chance(cast, 100)) {
+        cast->event_now = cast_below(cast, cast->events_count);
+    }
+    size_t event = cast_chance(cast, 200) ? cast_below(cast, cast->events_count) : cast->event_now;
     struct heartbeat heartbeat = {
-        .event = text_slice(&cast->events[cast_below(cast, cast->events_count)]),
+        .event = text_slice(&cast->events[event]),
         .viewer = text_slice(&cast->viewers[cast_below(cast, cast->viewers_count)]),
         .country =
             (country_t)(cast_chance(cast, 3) ? cast_below(cast, 36 * 36) : cast_below(cast, 4)),

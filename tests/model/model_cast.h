@@ -18,6 +18,7 @@ struct cast_text {
 struct cast {
     uint64_t random; /* the state of tap_random */
     size_t events_count, sessions_count, viewers_count;
+    size_t event_now; /* where nearly all heartbeats go for a while, so that others fall idle */
     struct cast_text *events, *viewers;
     struct cast_text sessions[CAST_SESSIONS_MAX];
     struct {

@@ -14,7 +14,7 @@
 #include "model/model_store.h"
 
 #define BATCH_MAX     60
-#define EVENT_IDLE_MS 600000
+#define EVENT_IDLE_MS 60000
 
 enum input_kind { INPUT_HEARTBEAT, INPUT_PROFILE, INPUT_WINDOWS };
 

@@ -14,11 +14,14 @@ import shutil
 import subprocess
 import tempfile
 
-from harness import BINARY, Server, command, run, seed
+from harness import BINARY, Server, command, run, seed, wait_until
 from model import FRAME_FIELDS, Beat, Event, Settings, compare_viewer, overview_of, shown_frames
 
 START = 1637661623070
 TRACE_EVENTS = ("conf", "launch")
+# For the server and for simulate alike.
+SHORT = ("--alive-window", "3s", "--hidden-window", "5s", "--leaving-window", "1500ms",
+         "--viewing-gap", "6s", "--interval", "1s")
 
 
 def folder():
@@ -44,11 +47,13 @@ def make_trace(path, choice, beats):
             country = choice.choice((None, "HK", "US"))
             if country is not None:
                 line["country"] = country
-            groups = choice.choice((None, ["staff"], ["vip", "staff"]))
-            if groups is not None:
+            # A viewer's lines all say groups, or none does: what a line without them means after
+            # one with them is left open.
+            groups = choice.choice((["staff"], ["vip", "staff"], []))
+            if int(line["viewer"].split("-")[1]) % 2:
                 line["groups"] = groups
             trace.write(json.dumps(line) + "\n")
-            events[name].add(Beat(now, line["viewer"], groups=groups or (),
+            events[name].add(Beat(now, line["viewer"], groups=line.get("groups", ()),
                                   country=country or "ZZ"), session)
     return events
 
@@ -75,7 +80,11 @@ def test_replay_equals_the_model():
                     assert got == expected, f"{name}/{session}: server {got}, model {expected}"
                     assert server.peak(name, session) == audience.peak()
                     frames = shown_frames(server, name, session)
-                    assert frames == audience.frames(now), f"{name}/{session}: frames differ"
+                    modelled = audience.frames(now)
+                    differing = [pair for pair in zip(frames, modelled) if pair[0] != pair[1]]
+                    assert frames == modelled, (f"{name}/{session}: {len(frames)} frames, model "
+                                                f"{len(modelled)}, first difference "
+                                                f"{differing[:1]}")
                     assert frames and set(frames[0]) == set(FRAME_FIELDS)
                 for viewer in event.audience().viewers()[:20]:
                     compare_viewer(server, name, event, viewer)
@@ -105,19 +114,16 @@ def test_replay_says_what_is_wrong():
 
 def test_simulate_agrees():
     """simulate agrees with the server to the last digit, before and after a kill"""
-    with Server(alive_window="3s", hidden_window="5s", leaving_window="1s", viewing_gap="6s",
-                interval="1s") as server:
+    with Server(*SHORT) as server:
         address = f"http://{server.address[0]}:{server.address[1]}"
         for event in ("sim-1", "sim-2"):
             done = command("simulate", "--target", address, "--event", event, "--viewers", "300",
-                           "--sessions", "3", "--duration", "6s", "--seed", "7",
-                           "--alive-window", "3s", "--hidden-window", "5s", "--leaving-window",
-                           "1s", "--viewing-gap", "6s")
+                           "--sessions", "3", "--duration", "8s", *SHORT)
             assert "p99" in done.stdout + done.stderr, done.stdout + done.stderr
             before = server.overview(event)
             assert before["attended"] > 100, before
             server.kill()
-            server.command[server.command.index("127.0.0.1:0")] = address[len("http://"):]
+            server.command[server.command.index("--listen") + 1] = address[len("http://"):]
             server.start()
             after = server.overview(event)
             for figure in ("attended", "logins", "maxConcurrent", "totalViewingMs"):
@@ -125,15 +131,21 @@ def test_simulate_agrees():
 
 
 def test_simulate_finds_a_difference():
-    """simulate exits 1 when somebody else's viewers are in its event"""
-    with Server() as server:
+    """simulate exits 1 when somebody else's viewers come to its event"""
+    with Server(*SHORT) as server:
         address = f"http://{server.address[0]}:{server.address[1]}"
-        for number in range(50):
-            server.beat_ok("sim", f"stranger-{number}")
-        done = subprocess.run([BINARY, "simulate", "--target", address, "--event", "sim",
-                               "--viewers", "50", "--duration", "3s"], capture_output=True,
-                              text=True, timeout=120)
-        assert done.returncode == 1, f"{done.returncode}: {done.stdout} {done.stderr}"
+        simulation = subprocess.Popen([BINARY, "simulate", "--target", address, "--event", "sim",
+                                       "--viewers", "100", "--duration", "6s", *SHORT],
+                                      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        try:
+            wait_until(lambda: server.attended("sim") > 0, "the simulation has begun")
+            for number in range(50):
+                server.beat_ok("sim", f"stranger-{number}")
+            said = simulation.communicate(timeout=120)[0]
+        finally:
+            simulation.kill()
+            simulation.wait()
+        assert simulation.returncode == 1, f"{simulation.returncode}: {said}"
 
 
 def test_import_and_export():
@@ -147,8 +159,7 @@ def test_import_and_export():
                         ("名前", ["日本"]), ("x" * 256, [f"g{n}" for n in range(32)])))]
         source = os.path.join(top, "in.ndjson")
         with open(source, "w", encoding="utf-8") as file:
-            file.writelines(json.dumps({"viewerId": p["viewer"], "name": p["name"],
-                                        "groups": p["groups"]}) + "\n" for p in profiles)
+            file.writelines(json.dumps(profile) + "\n" for profile in profiles)
         command("viewers", "import", source, "--data", data, "--event", "e")
         with Server(data=data) as server:
             for profile in profiles:

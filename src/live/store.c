@@ -63,7 +63,7 @@ static enum err make_folder(const char *data, char *why, size_t why_bytes)
 struct recovery {
     struct store *store;
     const char *failure; /* static */
-    uint64_t heartbeats;
+    uint64_t heartbeats, records;
     uint32_t count; /* of the batch at hand */
     struct heartbeat heartbeats_at[REPLAY_BATCH];
     const struct heartbeat *pointers[REPLAY_BATCH];
@@ -148,6 +148,7 @@ static enum err replay_record(void *ctx, uint64_t seq, int64_t time_ms, struct s
         return ERR_DAMAGED;
     }
     engine_begin(engine, seq, time_ms);
+    recovery->records++;
     struct entry entry;
     enum err err;
     while ((err = entry_next(&payload, &entry)) == ERR_NONE) {
@@ -196,7 +197,7 @@ static enum err recover(struct store *store, const char *folder, struct journal_
              "%llu events, %llu viewers; %llu heartbeats replayed from %llu journal records after "
              "%llu; %lld ms",
              (unsigned long long)sizes.events, (unsigned long long)sizes.viewers,
-             (unsigned long long)recovery.heartbeats, (unsigned long long)report->records,
+             (unsigned long long)recovery.heartbeats, (unsigned long long)recovery.records,
              (unsigned long long)store->covered_seq, (long long)(clock_mono_ms() - begin_ms));
     if (report->torn_bytes > 0) {
         log_line(LOG_WARN, "recovery", "a torn tail of %llu bytes is cut off the journal: %s",

@@ -28,6 +28,8 @@ static void refuse_busy(struct http_worker *worker, int fd)
         "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,"
         "\"detail\":\"too many connections, try later\"}";
     static_assert(sizeof body - 1 == 108, "as its Content-Length says");
+    counter_add(&worker->counters.connections_refused, 1);
+    counter_add(&worker->counters.responses_5xx, 1);
     /* Bytes left unread would turn the close into a reset that overtakes the answer. */
     ssize_t got = recv(fd, worker->scratch, sizeof worker->scratch, MSG_DONTWAIT);
     ssize_t sent = send(fd, text, sizeof text - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -35,8 +37,6 @@ static void refuse_busy(struct http_worker *worker, int fd)
     (void)sent; /* a courtesy: nothing depends on it */
     shutdown(fd, SHUT_WR);
     close(fd);
-    counter_add(&worker->counters.connections_refused, 1);
-    counter_add(&worker->counters.responses_5xx, 1);
 }
 
 void accept_reserve(struct http_worker *worker)

@@ -19,8 +19,9 @@
 /* After our last answer: what a peer may still send, and for how long (RFC 9112, 9.6). */
 #define LINGER_MS        1000
 #define LINGER_BYTES_MAX (256u << 10)
-/* Inputs kept for reuse by a worker. */
-#define INPUTS_KEPT_MAX 256
+/* Inputs a worker always keeps for reuse; beyond that, as many as it needed at one time within the
+ * last second or two. */
+#define INPUTS_KEPT_MIN 64
 /* Answers up to this size are put together in one buffer and sent in one call. */
 #define WORKER_SCRATCH_BYTES 16384
 /* Per worker: bodies above INPUT_BYTES being received, and answers being waited for. */
@@ -75,6 +76,7 @@ struct http_worker {
     struct list again, starved;
     struct input *inputs_free;
     unsigned inputs_free_count, inputs_count; /* count: in use */
+    unsigned inputs_peak;                     /* most in use since the last trim */
     unsigned connections;
     unsigned lingering;
     uint64_t body_bytes, output_bytes; /* held in large bodies and in unsent answers */

@@ -9,12 +9,16 @@
 #include "base/memory.h"
 #include "journal/format.h"
 
+#define WINDOW_BYTES_MIN ((size_t)4 << 10)
 /* Two records, so that moving the rest to the front is rare. */
-#define WINDOW_BYTES ((size_t)2 * RECORD_BYTES_MAX)
+#define WINDOW_BYTES_MAX ((size_t)2 * RECORD_BYTES_MAX)
 
 void reader_init(struct reader *reader, const struct file_ops *files)
 {
-    *reader = (struct reader){.files = files, .fd = -1, .window = memory_alloc(WINDOW_BYTES)};
+    *reader = (struct reader){.files = files,
+                              .fd = -1,
+                              .window = memory_alloc(WINDOW_BYTES_MIN),
+                              .window_bytes = WINDOW_BYTES_MIN};
 }
 
 static void file_close(struct reader *reader)
@@ -50,6 +54,12 @@ int reader_open(struct reader *reader, int folder, const char *name, uint64_t of
         return (int)size;
     }
     reader->file_bytes = (uint64_t)size;
+    uint64_t rest = reader->file_bytes > offset ? reader->file_bytes - offset : 0;
+    size_t needed = rest < WINDOW_BYTES_MAX ? (size_t)rest : WINDOW_BYTES_MAX;
+    if (needed > reader->window_bytes) {
+        reader->window = memory_resize(reader->window, needed);
+        reader->window_bytes = needed;
+    }
     return 0;
 }
 
@@ -57,14 +67,14 @@ int reader_open(struct reader *reader, int folder, const char *name, uint64_t of
 static void fill(struct reader *reader, size_t want)
 {
     const struct file_ops *files = reader->files;
-    if (reader->start + want > WINDOW_BYTES) {
+    if (reader->start + want > reader->window_bytes) {
         memmove(reader->window, reader->window + reader->start, reader->end - reader->start);
         reader->end -= reader->start;
         reader->start = 0;
     }
     while (reader->end - reader->start < want && reader->failure == 0) {
         uint64_t at = reader->offset + (reader->end - reader->start);
-        uint64_t room = WINDOW_BYTES - reader->end;
+        uint64_t room = reader->window_bytes - reader->end;
         uint64_t rest = at < reader->file_bytes ? reader->file_bytes - at : 0;
         uint64_t len = rest < room ? rest : room;
         if (len == 0) {

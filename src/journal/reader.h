@@ -16,8 +16,9 @@ struct reader {
     const struct file_ops *files;
     int fd;
     char *window;
-    size_t start, end; /* unread bytes in the window */
-    int failure;       /* 0, or the -errno of a failed read: then nothing more is given */
+    size_t window_bytes; /* as large as the largest file so far needed, at most two records */
+    size_t start, end;   /* unread bytes in the window */
+    int failure;         /* 0, or the -errno of a failed read: then nothing more is given */
 };
 
 void reader_init(struct reader *reader, const struct file_ops *files);

@@ -7,7 +7,7 @@
 #include "base/crc32c.h"
 #include "journal/bytes.h"
 
-#define RECORDS      60
+#define RECORDS      66
 #define SEGMENTS_MAX 8
 
 struct record_place {
@@ -42,10 +42,14 @@ static void image_read(struct image *image)
         at += 32 + get_u32(image->bytes + at);
         record->end = at;
         assert_true(at <= image->len);
+        uint32_t crc = crc32c(0, image->bytes + record->start, 4);
+        crc = crc32c(crc, image->bytes + record->start + 8, at - record->start - 8);
+        assert_int_equal(get_u32(image->bytes + record->start + 4), crc);
     }
 }
 
-static void fixture_init(struct fixture *fixture)
+/* synced: the records after which the journal is synced, so that later ones know. */
+static void fixture_init_synced(struct fixture *fixture, const int *synced, int synced_count)
 {
     memset(fixture, 0, sizeof *fixture);
     place_init(&fixture->place);
@@ -54,8 +58,10 @@ static void fixture_init(struct fixture *fixture)
     uint64_t durable_seq;
     for (int seq = 1; seq <= RECORDS; seq++) {
         append_many(journal, 1);
-        if (seq == 13 || seq == 30 || seq == 54) {
-            assert_int_equal(journal_sync(journal, &durable_seq), ERR_NONE);
+        for (int i = 0; i < synced_count; i++) {
+            if (synced[i] == seq) {
+                assert_int_equal(journal_sync(journal, &durable_seq), ERR_NONE);
+            }
         }
     }
     journal_close(journal);
@@ -69,6 +75,13 @@ static void fixture_init(struct fixture *fixture)
         }
     }
     assert_in_range(fixture->count, 3, SEGMENTS_MAX);
+}
+
+static void fixture_init(struct fixture *fixture)
+{
+    fixture_init_synced(fixture, (const int[]){13, 30, RECORDS - 3}, 3);
+    const struct image *last = &fixture->segments[fixture->count - 1];
+    assert_true(last->first_seq < RECORDS - 5); /* it has records of both kinds */
 }
 
 static void fixture_restore(struct fixture *fixture)
@@ -260,6 +273,18 @@ static void test_missing_segment(void **state)
     fixture_fini(&fixture);
 }
 
+/* Nobody knows of the missing one: torn, and the segments behind it go as a whole. */
+static void test_missing_segment_that_was_never_synced(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    fixture_init_synced(&fixture, NULL, 0);
+    unlink(fixture.segments[1].path);
+    expect_bad(&fixture, fixture.segments[1].first_seq, false, true);
+    assert_int_equal(access(fixture.segments[2].path, F_OK), -1);
+    fixture_fini(&fixture);
+}
+
 /* Zeros and noise behind the last record, and a valid record that nobody confirmed, are torn. */
 static void test_what_stands_behind_the_tail(void **state)
 {
@@ -409,6 +434,7 @@ int main(void)
         cmocka_unit_test(test_flip_every_byte),
         cmocka_unit_test(test_damage_in_the_middle_is_refused),
         cmocka_unit_test(test_missing_segment),
+        cmocka_unit_test(test_missing_segment_that_was_never_synced),
         cmocka_unit_test(test_what_stands_behind_the_tail),
         cmocka_unit_test(test_other_version),
         cmocka_unit_test(test_repair),

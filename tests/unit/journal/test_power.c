@@ -15,6 +15,7 @@ struct world {
     struct disk *disk;
     struct journal *journal;
     uint64_t random;
+    uint64_t total_bytes_max;
     uint64_t appended, durable, covered; /* what the server knows */
     uint32_t content[SEQS_MAX];          /* by sequence: what was appended under it last */
     uint32_t next_content;
@@ -33,7 +34,8 @@ static size_t payload_make(uint32_t content, char out[PAYLOAD_BYTES_MAX])
 
 static enum err world_open(struct world *world, struct journal_report *report)
 {
-    struct journal_options options = {.folder = "x", .segment_bytes = SEGMENT_BYTES};
+    struct journal_options options = {
+        .folder = "x", .segment_bytes = SEGMENT_BYTES, .total_bytes_max = world->total_bytes_max};
     return journal_open_on(&world->disk->ops, &options, world->covered, report, &world->journal);
 }
 
@@ -87,6 +89,7 @@ static enum err append_one(struct world *world)
         world->appended = next;
     } else {
         world->content[next] = before;
+        world->next_content -= err == ERR_FULL; /* it was not even tried */
     }
     return err;
 }
@@ -116,6 +119,10 @@ static bool work(struct world *world, int steps)
             break;
         default:
             err = append_one(world);
+            if (err == ERR_FULL) {
+                world->covered = world->appended;
+                err = journal_remove_covered(world->journal, world->covered);
+            }
             break;
         }
         if (err != ERR_NONE) {
@@ -194,6 +201,7 @@ static void test_power(void **state)
     for (int run = 0; run < 60; run++) {
         world = (struct world){.random = seed + (uint64_t)run};
         world.disk = disk_new(world.random ^ 0x5eed);
+        world.total_bytes_max = run % 3 == 0 ? 3000 : run % 3 == 1 ? 12000 : 0;
         recover(&world, true);
         for (int life = 0; life < 60; life++) {
             one_life(&world);

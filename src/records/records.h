@@ -9,10 +9,14 @@
  * changes->covered_seq covers.  On any error nothing of it is stored and the same call may be made
  * again.
  *
- * Errors: ERR_BUSY and ERR_NOSPACE pass with time; ERR_DATABASE carries the database's words in
- * records_why(link); ERR_DAMAGED: rows contradict each other; ERR_VERSION: schema of another
- * version. Memory: slices given to callbacks borrow until the callback returns.  Ids given in are
- * valid ids. */
+ * Errors: ERR_BUSY and ERR_NOSPACE pass with time, ERR_SYNC and ERR_IO may (the next commit writes
+ * again what was not confirmed); ERR_DATABASE carries the database's words, as records_why(link)
+ * does for all; ERR_DAMAGED: the file is damaged or rows contradict each other; ERR_VERSION: schema
+ * of another version, or another program's database.
+ * Memory: slices given to callbacks borrow until the callback returns.  Ids given in are valid ids.
+ * A callback that returns an error ends the call, which returns it.  It may call other functions
+ * that read over the same link (and then sees the same moment), but not the one that called it, and
+ * none that writes. */
 #ifndef NOVABEAT_RECORDS_RECORDS_H
 #define NOVABEAT_RECORDS_RECORDS_H
 
@@ -23,8 +27,8 @@
 struct records_link;
 
 /* where: "sqlite:/path/to/records.db" (or just a path).  create: make file and schema when missing,
- * migrate an older schema; without it the store must exist (ERR_NOT_FOUND).  *link is NULL on
- * error; why (may be NULL) gets the words. */
+ * migrate an older schema; without it the store must exist (ERR_NOT_FOUND).  ERR_INVALID: no record
+ * store that is built in.  *link is NULL on error; why (may be NULL) gets the words. */
 enum err records_open(const char *where, bool create, struct records_link **link, char *why,
                       size_t why_bytes) WARN_UNUSED;
 void records_close(struct records_link *link);

@@ -30,7 +30,7 @@ struct reference_frame {
 
 struct reference_audience {
     bool seen;
-    char session[8];
+    char session[16];
     struct audience_row row;
     char groups[TALLY_BYTES], countries[TALLY_BYTES];
     struct member_row members[VIEWERS_MAX];
@@ -43,7 +43,7 @@ struct reference_audience {
 
 struct reference_event {
     bool live;
-    char name[8];
+    char name[16];
     struct reference_audience audiences[SESSIONS];
     char viewers[VIEWERS_MAX][24];
     char groups[GROUPS_MAX + 1][32]; /* packed; set 0 is empty */
@@ -94,6 +94,7 @@ static void touch(struct changes *changes, struct reference_event *event,
                   struct reference_audience *audience, struct member_row *member)
 {
     int64_t at_ms = reference.now_ms + (int64_t)pick(1000);
+    at_ms = at_ms < member->end_ms ? member->end_ms : at_ms;
     if (member->created || at_ms - member->end_ms > GAP_MS) {
         if (!member->created) {
             struct reference_viewing *viewing = &audience->viewings[audience->viewings_count++];
@@ -351,7 +352,7 @@ struct viewer_reading {
     uint32_t viewer_no;
     uint32_t count;
     int64_t start_ms; /* of the last */
-    char session[8];
+    char session[16];
 };
 
 /* The viewing is one of the reference's, and not before the last. */
@@ -487,7 +488,7 @@ static void test_random(void **state)
     for (int i = 0; i < EVENTS; i++) {
         snprintf(reference.events[i].name, sizeof reference.events[i].name, "E%d", i);
         for (int j = 1; j < SESSIONS; j++) {
-            snprintf(reference.events[i].audiences[j].session, 8, "S%d", j);
+            snprintf(reference.events[i].audiences[j].session, 16, "S%d", j);
         }
     }
     for (int round = 0; round < ROUNDS; round++) {

@@ -461,8 +461,7 @@ static void test_check_rules(void **state)
         "UPDATE frame SET end_ms = start_ms",
         "UPDATE frame SET countries = '{\"HK\":1}'",
         "UPDATE frame SET groups = '['",
-        "INSERT INTO frame SELECT audience_id, start_ms + 1, end_ms, viewers, groups, countries "
-        "FROM frame",
+        "INSERT INTO frame SELECT audience_id, 1, 2 + start_ms, viewers, '{}', '{}' FROM frame",
         "DELETE FROM audience WHERE session = 'S1'",
     };
     struct store store;

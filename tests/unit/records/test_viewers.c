@@ -171,7 +171,7 @@ static void test_bad_csv(void **state)
     expect_bad(&store, csv, "E", "viewer\na\n\"b\n", 3, "inside a quoted cell");
     char many[512] = "viewer,groups\na,";
     for (int i = 0; i < 33; i++) {
-        snprintf(many + strlen(many), 8, "g%d;", i);
+        snprintf(many + strlen(many), 16, "g%d;", i);
     }
     expect_bad(&store, csv, "E", many, 2, "more than 32");
     store_close(&store);

@@ -6,7 +6,6 @@ and what was in the air at the kill is counted wholly or not at all: in attendan
 the live counts alike.
 """
 # timeout: 300
-# serial
 import random
 import time
 

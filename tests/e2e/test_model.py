@@ -7,7 +7,6 @@ answer (the end of the viewing it moved), and from time to time every figure is 
 model.py for the time that the answer carries.  The server is stopped or killed now and then.
 """
 # timeout: 240
-# serial
 import random
 import time
 

@@ -6,7 +6,6 @@ synced stays, what was not is gone), several times on one data folder; after eac
 that was acknowledged is there and the folder is whole.
 """
 # timeout: 240
-# serial
 import fcntl
 import os
 import random

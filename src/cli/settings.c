@@ -211,8 +211,28 @@ static bool set_text(struct reading *reading, const struct setting *setting, con
     return true;
 }
 
+static uint64_t *given_word(struct settings *settings, const struct setting *setting, uint64_t *bit)
+{
+    size_t place = (size_t)(setting - settings_table);
+    ASSERT(place < 64 * sizeof settings->given / sizeof settings->given[0]);
+    *bit = (uint64_t)1 << (place % 64);
+    return &settings->given[place / 64];
+}
+
+bool settings_given(const struct settings *settings, const char *name)
+{
+    const struct setting *setting = settings_find(name, strlen(name));
+    ASSERT(setting != NULL);
+    uint64_t bit;
+    return (*given_word((struct settings *)settings, setting, &bit) & bit) != 0;
+}
+
 static bool set(struct reading *reading, const struct setting *setting, const char *text)
 {
+    if (reading->source != SOURCE_DEFAULT) {
+        uint64_t bit;
+        *given_word(reading->settings, setting, &bit) |= bit;
+    }
     switch (setting->kind) {
     case SETTING_DURATION:
     case SETTING_INTEGER:

@@ -128,6 +128,7 @@ struct settings {
     bool skip_bad;
 
     /* private */
+    uint64_t given[2]; /* by place in the table: settings_given */
     char *owned[SETTINGS_OWNED_MAX];
     size_t owned_count;
 };
@@ -149,6 +150,10 @@ void settings_fini(struct settings *settings);
 enum settings_outcome settings_read(struct settings *settings, enum command command, int *argc,
                                     char **argv, const char *const *environment,
                                     char why[SETTINGS_WHY_BYTES]);
+
+/* Whether a file, the environment or a flag said something about a setting of the table, even if it
+ * is the default. */
+bool settings_given(const struct settings *settings, const char *name);
 
 /* "serve" for COMMAND_SERVE; and back: false when there is no such command. */
 const char *command_name(enum command command);

@@ -263,14 +263,15 @@ const struct setting settings_table[] = {
               "one starts.  If unsure, a little more than the hidden window."},
     {.name = "frame",
      DURATION(frame_ms, "5m", 100, DAY),
-     .commands = SERVE | REPLAY,
+     .commands = SERVE | REPLAY | SIMULATE,
      .prose = "The length of one frame of statistics, aligned to the epoch.  Frames that are "
               "already written keep theirs.  If unsure, leave it."},
     {.name = "interval",
      DURATION(interval_ms, "30s", 1, DAY),
      .commands = SERVE | SIMULATE,
      .prose = "When a viewer is told to send the next heartbeat.  Longer means less load and a "
-              "count that lags more; move alive-window and leaving-window with it."},
+              "count that lags more; move alive-window and leaving-window with it.  simulate does "
+              "what the server tells unless it is given."},
     {.name = "unknown-viewer",
      CHOICE(enum settings_unknown_viewer, unknown_viewer, "accept", "accept|reject"),
      .commands = SERVE,

@@ -5,6 +5,7 @@
 #include "base/assert.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define RETRY_US 100000
 /* A server may answer from a computation this old. */
@@ -59,6 +60,16 @@ void sim_ask_add(struct sim_asker *asker, enum sim_question_kind kind, uint32_t 
     asker->open_count++;
 }
 
+void sim_ask_add_frames(struct sim_asker *asker, uint32_t audience, int64_t from_ms,
+                        uint32_t frames, size_t shown_min)
+{
+    sim_ask_add(asker, SIM_ASK_FRAMES, audience, 0);
+    struct sim_question *question = &asker->questions[asker->questions_count - 1];
+    question->from_ms = from_ms;
+    question->frames = frames;
+    question->shown_min = shown_min;
+}
+
 void sim_ask_start(struct sim_asker *asker, int64_t fresh_ms, int64_t patience_us)
 {
     asker->fresh_ms = fresh_ms;
@@ -69,19 +80,29 @@ static struct slice question_format(const struct sim_asker *asker,
                                     const struct sim_question *question, char *text, size_t bytes)
 {
     static const char *const paths[] = {
+        [SIM_ASK_CLOCK] = "/viewers/active-count",
         [SIM_ASK_ACTIVE] = "/viewers/active-count",
         [SIM_ASK_LIVE] = "/statistics/live",
         [SIM_ASK_ATTENDED] = "/viewers/total-attended-count",
         [SIM_ASK_PEAK] = "/viewers/max-concurrent-count",
         [SIM_ASK_OVERVIEW] = "/overview",
         [SIM_ASK_VIEWER] = "/viewers/",
+        [SIM_ASK_FRAMES] = "/statistics?from=",
     };
-    char session[SIM_ID_BYTES] = "", viewer[SIM_ID_BYTES] = "";
+    /* What follows the path: a viewer's id, a time. */
+    char session[SIM_ID_BYTES] = "", rest[SIM_ID_BYTES] = "";
     if (question->audience != 0) {
         sim_session_id(session, question->audience);
     }
     if (question->kind == SIM_ASK_VIEWER) {
-        sim_viewer_id(viewer, asker->world, question->viewer);
+        sim_viewer_id(rest, asker->world, question->viewer);
+    }
+    if (question->kind == SIM_ASK_FRAMES) {
+        snprintf(rest, sizeof(rest), "%" PRId64, question->from_ms);
+    }
+    if (question->kind == SIM_ASK_CLOCK) {
+        snprintf(session, sizeof(session), "clock-%" PRIx64 "-%" PRIu32, asker->world->run,
+                 question->viewer);
     }
     int len = snprintf(text, bytes,
                        "GET /analytics/events/%s%s%s%s%s HTTP/1.1\r\n"
@@ -89,7 +110,7 @@ static struct slice question_format(const struct sim_asker *asker,
                        "Accept: application/json\r\n"
                        "User-Agent: novabeat-simulate\r\n\r\n",
                        asker->world->event, session[0] != '\0' ? "/sessions/" : "", session,
-                       paths[question->kind], viewer, asker->world->host);
+                       paths[question->kind], rest, asker->world->host);
     ASSERT(len > 0 && (size_t)len < bytes);
     return slice_of(text, (size_t)len);
 }
@@ -169,7 +190,11 @@ void sim_ask_answer(struct sim_asker *asker, const struct sim_answer *answer)
         json_decref(body);
         return;
     }
+    json_decref(question->body);
     question->body = body;
+    if (json_array_size(json_object_get(body, "statistics")) < question->shown_min) {
+        return; /* kept, if nothing better comes */
+    }
     question->done = true;
     if (asker->open_count > 0) {
         asker->open_count--;
@@ -181,6 +206,7 @@ bool sim_ask_clock(struct sim_asker *asker)
     struct sim_range offset = {INT64_MIN, INT64_MAX};
     for (size_t i = 0; i < asker->questions_count; i++) {
         const struct sim_question *question = &asker->questions[i];
+        ASSERT(question->kind == SIM_ASK_CLOCK);
         const json_t *timestamp = json_object_get(question->body, "timestamp");
         if (!json_is_integer(timestamp)) {
             continue;
@@ -197,6 +223,24 @@ bool sim_ask_clock(struct sim_asker *asker)
     }
     asker->offset_ms = (struct sim_range){offset.lo - OFFSET_SLACK_MS, offset.hi + OFFSET_SLACK_MS};
     return asker->offset_known;
+}
+
+const json_t *sim_ask_overview_part(const json_t *overview, uint32_t audience)
+{
+    if (audience == 0) {
+        return overview;
+    }
+    char id[SIM_ID_BYTES];
+    sim_session_id(id, audience);
+    const json_t *sessions = json_object_get(overview, "sessions");
+    for (size_t i = 0; i < json_array_size(sessions); i++) {
+        const json_t *session = json_array_get(sessions, i);
+        const char *other = json_string_value(json_object_get(session, "sessionId"));
+        if (other != NULL && strcmp(other, id) == 0) {
+            return session;
+        }
+    }
+    return NULL;
 }
 
 struct sim_range sim_ask_server_ms(const struct sim_asker *asker, struct sim_range at)

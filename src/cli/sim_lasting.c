@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define FORMAT 1
+#define FORMAT 2
 
 /* ---- from the reference ---- */
 
@@ -33,7 +33,30 @@ static void viewer_make(struct sim_lasting_viewer *viewer, const struct sim_refe
     }
 }
 
+static void range_add(struct sim_range *range, int64_t more)
+{
+    range->lo += more;
+    range->hi += more;
+}
+
+static void audience_make(struct sim_lasting_audience *audience,
+                          const struct sim_reference *reference,
+                          const struct sim_base_audience *before, const struct sim_asker *asker,
+                          uint32_t number)
+{
+    audience->attended = sim_reference_attended(reference, number);
+    audience->logins = sim_reference_logins(reference, number);
+    audience->viewing_known = sim_reference_viewing_ms(reference, number, &audience->viewing_ms);
+    range_add(&audience->attended, before->attended);
+    range_add(&audience->logins, before->logins);
+    range_add(&audience->viewing_ms, before->viewing_ms);
+    struct sim_peak run = sim_reference_peak(reference, number);
+    run.at = sim_ask_server_ms(asker, run.at);
+    audience->peak = sim_base_peak(before, run);
+}
+
 void sim_lasting_make(struct sim_lasting *lasting, const struct sim_reference *reference,
+                      const struct sim_base *base, struct sim_frames *frames,
                       const struct sim_asker *asker, size_t sample_max)
 {
     const struct sim_world *world = asker->world;
@@ -43,13 +66,10 @@ void sim_lasting_make(struct sim_lasting *lasting, const struct sim_reference *r
     lasting->sample = calloc(lasting->sample_count + 1, sizeof(*lasting->sample));
     ASSERT(lasting->audiences != NULL && lasting->sample != NULL);
     for (uint32_t i = 0; i < lasting->audiences_count; i++) {
-        struct sim_lasting_audience *audience = &lasting->audiences[i];
-        audience->attended = sim_reference_attended(reference, i);
-        audience->logins = sim_reference_logins(reference, i);
-        audience->peak = sim_reference_peak(reference, i);
-        audience->peak.at = sim_ask_server_ms(asker, audience->peak.at);
-        audience->viewing_known = sim_reference_viewing_ms(reference, i, &audience->viewing_ms);
+        audience_make(&lasting->audiences[i], reference, &base->audiences[i], asker, i);
     }
+    lasting->frames = *frames;
+    *frames = (struct sim_frames){.frames = NULL};
     uint64_t random = world->seed ^ 0x73616d706c65; /* not the plan's numbers again */
     for (size_t i = 0; i < lasting->sample_count; i++) {
         /* One of each of sample_count equal parts, so that none comes twice. */
@@ -60,6 +80,18 @@ void sim_lasting_make(struct sim_lasting *lasting, const struct sim_reference *r
     }
 }
 
+void sim_lasting_ask(const struct sim_lasting *lasting, struct sim_asker *asker)
+{
+    sim_ask_add(asker, SIM_ASK_OVERVIEW, 0, 0);
+    for (uint32_t i = 0; i < lasting->audiences_count; i++) {
+        sim_ask_add(asker, SIM_ASK_ATTENDED, i, 0);
+        sim_ask_add(asker, SIM_ASK_PEAK, i, 0);
+    }
+    for (size_t i = 0; i < lasting->sample_count; i++) {
+        sim_ask_add(asker, SIM_ASK_VIEWER, 0, lasting->sample[i].viewer);
+    }
+}
+
 void sim_lasting_fini(struct sim_lasting *lasting)
 {
     for (size_t i = 0; i < lasting->sample_count; i++) {
@@ -67,6 +99,7 @@ void sim_lasting_fini(struct sim_lasting *lasting)
     }
     free(lasting->sample);
     free(lasting->audiences);
+    sim_frames_fini(&lasting->frames);
     *lasting = (struct sim_lasting){.audiences_count = 0};
 }
 
@@ -117,9 +150,10 @@ enum err sim_lasting_save(const struct sim_lasting *lasting, const struct sim_wo
     char seed[24];
     snprintf(seed, sizeof(seed), "%" PRIu64, world->seed);
     json_t *root =
-        json_pack("{s:i,s:s,s:s,s:I,s:i,s:o,s:o}", "format", FORMAT, "event", world->event, "seed",
-                  seed, "viewers", (json_int_t)world->viewers, "sessions", (int)world->sessions,
-                  "audiences", audiences, "sample", sample);
+        json_pack("{s:i,s:s,s:s,s:I,s:I,s:i,s:o,s:o,s:o}", "format", FORMAT, "event", world->event,
+                  "seed", seed, "run", (json_int_t)world->run, "viewers",
+                  (json_int_t)world->viewers, "sessions", (int)world->sessions, "audiences",
+                  audiences, "sample", sample, "frames", sim_frames_json(&lasting->frames));
     ASSERT(root != NULL); /* only memory can be missing */
     int failed = json_dump_file(root, path, JSON_COMPACT);
     json_decref(root);
@@ -192,6 +226,7 @@ static bool root_read(const json_t *root, struct sim_lasting *lasting, struct si
         return false;
     }
     world->seed = strtoull(seed, NULL, 10);
+    world->run = (uint64_t)json_integer_value(json_object_get(root, "run"));
     world->viewers = (uint32_t)json_integer_value(json_object_get(root, "viewers"));
     world->sessions = (uint32_t)json_integer_value(json_object_get(root, "sessions"));
     if (json_array_size(audiences) != (size_t)world->sessions + 1) {
@@ -212,7 +247,8 @@ static bool root_read(const json_t *root, struct sim_lasting *lasting, struct si
             return false;
         }
     }
-    return true;
+    return sim_frames_read(&lasting->frames, json_object_get(root, "frames"),
+                           lasting->audiences_count);
 }
 
 enum err sim_lasting_load(struct sim_lasting *lasting, struct sim_world *world, char **event,

@@ -19,16 +19,26 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+static int64_t spare_after(const struct sim_windows *windows, int64_t interval_ms)
+{
+    return sim_window_range(windows, windows->alive_ms).lo - interval_ms;
+}
+
+bool sim_plan_interval_fits(const struct sim_windows *windows, int64_t interval_ms)
+{
+    return interval_ms > 0 && spare_after(windows, interval_ms) >= 5 * MARGIN_MS_MIN;
+}
+
 /* How late a beat may be received: a fifth of what the windows leave over, a sixtieth of the run.
  */
 static enum err margin_choose(const struct sim_plan_config *config, struct sim_timeline *timeline,
                               char *why, size_t why_bytes)
 {
     const struct sim_windows *windows = &config->windows;
-    int64_t spare = sim_window_range(windows, windows->alive_ms).lo - config->interval_ms;
+    int64_t spare = spare_after(windows, config->interval_ms);
     int64_t spare_hidden =
         sim_window_range(windows, windows->hidden_ms).lo - 2 * config->interval_ms;
-    if (spare < 5 * MARGIN_MS_MIN) {
+    if (!sim_plan_interval_fits(windows, config->interval_ms)) {
         snprintf(why, why_bytes,
                  "the alive window (%lld ms) leaves less than %d ms after one interval (%lld ms)",
                  (long long)windows->alive_ms, 5 * MARGIN_MS_MIN, (long long)config->interval_ms);
@@ -49,8 +59,7 @@ static enum err margin_choose(const struct sim_plan_config *config, struct sim_t
 static void timeline_make(const struct sim_plan_config *config, struct sim_timeline *timeline)
 {
     int64_t margin = timeline->margin_ms, duration = config->duration_ms;
-    int64_t spare =
-        sim_window_range(&config->windows, config->windows.alive_ms).lo - config->interval_ms;
+    int64_t spare = spare_after(&config->windows, config->interval_ms);
     /* Who switches leaves a lease behind that ends a leaving window after the switch, or what is
      * left of the alive window: the switches must be over by then. */
     int64_t switches = least(duration / 10, (least(config->windows.leaving_ms, spare)) / 2);

@@ -69,6 +69,9 @@ enum err sim_plan_make(const struct sim_plan_config *config, struct sim_plan *pl
                        size_t why_bytes) WARN_UNUSED;
 void sim_plan_fini(struct sim_plan *plan);
 
+/* Whether the alive window leaves room for certainty after one interval. */
+bool sim_plan_interval_fits(const struct sim_windows *windows, int64_t interval_ms);
+
 /* "DE", … */
 const char *sim_plan_country(uint8_t index);
 

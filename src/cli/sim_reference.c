@@ -13,6 +13,7 @@ struct entry {
     struct sim_range closed_ms; /* of the viewings before the latest: sum of end - start */
     uint32_t viewer, audience;
     uint32_t next;
+    struct sim_frame_mark mark;
 };
 
 struct stretches {
@@ -22,6 +23,8 @@ struct stretches {
 
 struct audience {
     struct stretches sure, maybe; /* closed ones; the latest are in the members */
+    int64_t others_count;
+    struct sim_stretch others;
 };
 
 /* A viewing that another one followed. */
@@ -34,6 +37,9 @@ struct sim_reference {
     struct sim_windows windows;
     uint32_t viewers, audiences_count;
     struct audience *audiences;
+    struct sim_frames *frames; /* NULL: not counted */
+    const uint8_t *country_of;
+    struct sim_range offset_ms;
     uint32_t *first; /* by viewer: the first entry, or NONE */
     struct entry *entries;
     size_t entries_count, entries_max;
@@ -83,6 +89,22 @@ void sim_reference_free(struct sim_reference *reference)
     free(reference->entries);
     free(reference->earlier);
     free(reference);
+}
+
+void sim_reference_others(struct sim_reference *reference, uint32_t audience, int64_t count,
+                          struct sim_stretch within)
+{
+    ASSERT(audience < reference->audiences_count && count >= 0);
+    reference->audiences[audience].others_count = count;
+    reference->audiences[audience].others = within;
+}
+
+void sim_reference_frames(struct sim_reference *reference, struct sim_frames *frames,
+                          const uint8_t *country_of, struct sim_range offset_ms)
+{
+    reference->frames = frames;
+    reference->country_of = country_of;
+    reference->offset_ms = offset_ms;
 }
 
 static uint32_t entry_find(const struct sim_reference *reference, uint32_t viewer,
@@ -140,6 +162,12 @@ static void audience_beat(struct sim_reference *reference, uint32_t viewer, uint
     struct entry *entry = &reference->entries[i];
     struct sim_member_step step =
         sim_member_beat(&entry->member, &reference->windows, kind, at, outcome);
+    if (reference->frames != NULL && kind != SIM_LEAVING) {
+        struct sim_range server_at = {at.lo + reference->offset_ms.lo,
+                                      at.hi + reference->offset_ms.hi};
+        sim_frames_beat(reference->frames, audience, &entry->mark, reference->country_of[viewer],
+                        server_at, outcome == SIM_COUNTED);
+    }
     if (step.sure_closed) {
         stretches_add(&reference->audiences[audience].sure, step.sure);
     }
@@ -176,7 +204,9 @@ static void range_add(struct sim_range *sum, struct sim_range part)
 struct sim_range sim_reference_active(const struct sim_reference *reference, uint32_t audience,
                                       struct sim_range at)
 {
-    struct sim_range sum = {0, 0};
+    const struct audience *kept = &reference->audiences[audience];
+    bool others = at.lo <= kept->others.to && kept->others.from <= at.hi;
+    struct sim_range sum = {0, others ? kept->others_count : 0};
     for (size_t i = 0; i < reference->entries_count; i++) {
         if (reference->entries[i].audience == audience) {
             range_add(&sum, sim_member_alive(&reference->entries[i].member, at));
@@ -297,7 +327,8 @@ static struct ends ends_make(const struct sim_reference *reference, uint32_t aud
 {
     const struct audience *kept = &reference->audiences[audience];
     const struct stretches *closed = sure ? &kept->sure : &kept->maybe;
-    size_t max = closed->count + reference->entries_count;
+    int64_t others = sure ? 0 : kept->others_count;
+    size_t max = closed->count + reference->entries_count + (size_t)others;
     struct ends ends = {.from = malloc((max + 1) * sizeof(int64_t)),
                         .to = malloc((max + 1) * sizeof(int64_t))};
     ASSERT(ends.from != NULL && ends.to != NULL);
@@ -309,6 +340,9 @@ static struct ends ends_make(const struct sim_reference *reference, uint32_t aud
         if (entry->audience == audience) {
             ends_add(&ends, sure ? entry->member.sure : entry->member.maybe);
         }
+    }
+    for (int64_t i = 0; i < others; i++) {
+        ends_add(&ends, kept->others);
     }
     qsort(ends.from, ends.count, sizeof(int64_t), order_moments);
     qsort(ends.to, ends.count, sizeof(int64_t), order_moments);

@@ -14,6 +14,7 @@
 #ifndef NOVABEAT_CLI_SIM_REFERENCE_H
 #define NOVABEAT_CLI_SIM_REFERENCE_H
 
+#include "cli/sim_frames.h"
 #include "cli/sim_member.h"
 
 #include <stddef.h>
@@ -23,6 +24,15 @@ struct sim_reference;
 struct sim_reference *sim_reference_new(const struct sim_windows *windows, uint32_t viewers,
                                         uint32_t sessions);
 void sim_reference_free(struct sim_reference *reference);
+
+/* Others than the viewers: up to `count` of them may be alive at any moment of `within`, and none
+ * at any other.  They have no part in figures but active and peak. */
+void sim_reference_others(struct sim_reference *reference, uint32_t audience, int64_t count,
+                          struct sim_stretch within);
+/* Heartbeats are counted in frames too: borrows both until it is freed.  offset_ms: the server's
+ * clock minus the client's. */
+void sim_reference_frames(struct sim_reference *reference, struct sim_frames *frames,
+                          const uint8_t *country_of, struct sim_range offset_ms);
 
 /* A heartbeat of viewer < viewers in session (1 … sessions; 0: none), received within `at`. */
 void sim_reference_beat(struct sim_reference *reference, uint32_t viewer, uint32_t session,

@@ -133,8 +133,8 @@ static void print_table(const struct sim_figures *figures)
                verdict_text(figure->verdict));
     }
     if (hidden > 0) {
-        printf("%-*s %31s %15zu   ok\n", LABEL_COLUMNS, "countries, groups, overview, viewers", "",
-               hidden);
+        printf("%-*s %31s %15zu   ok\n", LABEL_COLUMNS, "countries, frames, overview, viewers, …",
+               "", hidden);
     }
 }
 
@@ -169,8 +169,8 @@ void sim_report_text(const struct sim_totals *totals, int64_t elapsed_ms,
     size_t wrong =
         sim_figures_count(figures, SIM_DIFFERS) + sim_figures_count(figures, SIM_MISSING);
     if (within > 0) {
-        printf("\n%zu figures could not be known exactly (late or lost heartbeats); they were "
-               "checked to lie between their bounds\n",
+        printf("\n%zu figures could not be known exactly (late or lost heartbeats, or "
+               "others' leases); they were checked to lie between their bounds\n",
                within);
     }
     if (wrong > 0) {

@@ -112,3 +112,17 @@ enum sim_response_outcome sim_response_parse(struct slice bytes, struct sim_resp
     response->body = slice_of(end, body_len);
     return there == body_len ? SIM_RESPONSE_WHOLE : SIM_RESPONSE_PART;
 }
+
+int64_t sim_response_interval_ms(struct slice body)
+{
+    static const char key[] = "\"intervalMs\":";
+    const char *at = memmem(body.ptr, body.len, key, sizeof(key) - 1), *end = body.ptr + body.len;
+    if (at == NULL) {
+        return 0;
+    }
+    int64_t value = 0;
+    for (at += sizeof(key) - 1; at < end && *at >= '0' && *at <= '9'; at++) {
+        value = value > INT32_MAX ? value : value * 10 + (*at - '0');
+    }
+    return value;
+}

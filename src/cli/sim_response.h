@@ -8,6 +8,8 @@
 
 #include "base/slice.h"
 
+#include <stdint.h>
+
 struct sim_response {
     int status;
     int retry_after_s; /* -1: not given, or not a number of seconds */
@@ -18,5 +20,8 @@ struct sim_response {
 enum sim_response_outcome { SIM_RESPONSE_WHOLE, SIM_RESPONSE_PART, SIM_RESPONSE_WRONG };
 
 enum sim_response_outcome sim_response_parse(struct slice bytes, struct sim_response *response);
+
+/* The intervalMs in the body of a heartbeat's answer; 0: none. */
+int64_t sim_response_interval_ms(struct slice body);
 
 #endif

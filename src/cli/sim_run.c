@@ -1,8 +1,7 @@
-#define _GNU_SOURCE /* memmem */
-
 #include "cli/sim_run.h"
 
 #include "cli/sim_queue.h"
+#include "cli/sim_response.h"
 
 #include "base/assert.h"
 
@@ -24,6 +23,9 @@ struct sim_run {
     struct sim_client *client;
     struct sim_queue *queue;
     struct sim_asker asker;
+    struct sim_base base;
+    struct sim_frames frames;
+    uint32_t frames_over;
     bool loopback;
     int64_t start_us, end_us, progress_us;
     size_t next_beat;
@@ -41,18 +43,15 @@ enum err sim_run_new(const struct sim_run_options *options, struct sim_run **out
     ASSERT(run != NULL && options->connections > 0);
     run->options = *options;
     run->random = options->world.seed + 1;
-    enum err err = sim_plan_make(&options->plan, &run->plan, why, why_bytes);
-    if (err != ERR_NONE) {
-        goto fail;
-    }
     struct sim_client_options client = {
         .target = &run->options.target,
         .connections = options->connections + SIM_ASK_CONNECTIONS,
         .answer_timeout_us = ANSWER_TIMEOUT_US,
     };
-    err = sim_client_new(&client, &run->client, &run->loopback, why, why_bytes);
+    enum err err = sim_client_new(&client, &run->client, &run->loopback, why, why_bytes);
     if (err != ERR_NONE) {
-        goto fail;
+        sim_run_free(run);
+        return err;
     }
     run->reference =
         sim_reference_new(&options->plan.windows, options->world.viewers, options->world.sessions);
@@ -62,9 +61,35 @@ enum err sim_run_new(const struct sim_run_options *options, struct sim_run **out
                  run->start_us);
     *out = run;
     return ERR_NONE;
-fail:
-    sim_run_free(run);
-    return err;
+}
+
+/* What an honest page does: what it is told.  But where no lease would outlast such an interval
+ * nothing could be certain: then one of a third of the alive window. */
+static void interval_choose(struct sim_run *run)
+{
+    struct sim_plan_config *plan = &run->options.plan;
+    if (plan->interval_ms != 0) {
+        return;
+    }
+    int64_t told_ms = sim_base_interval_ms(&run->asker);
+    run->totals.told_interval_ms = told_ms;
+    plan->interval_ms = sim_plan_interval_fits(&plan->windows, told_ms)
+                            ? told_ms
+                            : (plan->windows.alive_ms + 2) / 3;
+}
+
+enum err sim_run_begin(struct sim_run *run, char *why, size_t why_bytes)
+{
+    enum err err = sim_base_clock(&run->asker, why, why_bytes);
+    if (err != ERR_NONE) {
+        return err;
+    }
+    interval_choose(run);
+    err = sim_plan_make(&run->options.plan, &run->plan, why, why_bytes);
+    if (err != ERR_NONE) {
+        return err;
+    }
+    return sim_base_read(&run->base, &run->asker, &run->options.plan.windows, why, why_bytes);
 }
 
 void sim_run_free(struct sim_run *run)
@@ -77,6 +102,8 @@ void sim_run_free(struct sim_run *run)
     sim_queue_free(run->queue);
     sim_reference_free(run->reference);
     sim_plan_fini(&run->plan);
+    sim_base_fini(&run->base);
+    sim_frames_fini(&run->frames);
     sim_figures_fini(&run->figures);
     sim_lasting_fini(&run->lasting);
     free(run);
@@ -85,6 +112,21 @@ void sim_run_free(struct sim_run *run)
 const struct sim_plan *sim_run_plan(const struct sim_run *run)
 {
     return &run->plan;
+}
+
+const struct sim_base *sim_run_base(const struct sim_run *run)
+{
+    return &run->base;
+}
+
+int64_t sim_run_interval_ms(const struct sim_run *run)
+{
+    return run->options.plan.interval_ms;
+}
+
+uint32_t sim_run_frames(const struct sim_run *run)
+{
+    return run->frames_over;
 }
 
 const struct sim_totals *sim_run_totals(const struct sim_run *run)
@@ -178,20 +220,6 @@ static void retry_later(struct sim_run *run, uint32_t connection, int retry_afte
     sim_queue_retry(run->queue, connection, sim_now_us() + wait_ms * 1000);
 }
 
-static void told_interval(struct sim_run *run, struct slice body)
-{
-    static const char key[] = "\"intervalMs\":";
-    const char *at = memmem(body.ptr, body.len, key, sizeof(key) - 1);
-    if (at == NULL) {
-        return;
-    }
-    int64_t value = 0;
-    for (at += sizeof(key) - 1; at < body.ptr + body.len && *at >= '0' && *at <= '9'; at++) {
-        value = value > INT32_MAX ? value : value * 10 + (*at - '0');
-    }
-    run->totals.told_interval_ms = value;
-}
-
 static void beat_answered(struct sim_run *run, const struct sim_answer *answer)
 {
     uint32_t index, connection = answer->connection;
@@ -207,7 +235,7 @@ static void beat_answered(struct sim_run *run, const struct sim_answer *answer)
         sim_latency_add(&totals->latency, answer->done_us - answer->sent_us);
         sim_reference_beat(run->reference, beat->viewer, beat->session, kind,
                            received_within(run, answer), SIM_COUNTED);
-        told_interval(run, answer->body);
+        totals->told_interval_ms = sim_response_interval_ms(answer->body);
     } else if (answer->status >= 400 && answer->status < 500 && answer->status != 429) {
         totals->first_refused = totals->refused == 0 ? answer->status : totals->first_refused;
         totals->refused++;
@@ -344,53 +372,58 @@ static void checkpoint(struct sim_run *run, int number)
     }
     ask_all(run, within.from, ASK_PATIENCE_US);
     settle(run, sim_now_us());
-    sim_compare_now(&run->figures, &run->asker, run->reference,
+    sim_compare_now(&run->figures, &run->asker, run->reference, &run->base,
                     run->loopback ? run->plan.country_of : NULL, when);
 }
 
-/* Before anything is sent: what time it is over there, and whether the event is new. */
-static enum err begin(struct sim_run *run, char *why, size_t why_bytes)
+/* The frames that only this run's heartbeats can be in. */
+static void frames_begin(struct sim_run *run)
 {
-    sim_ask_clear(&run->asker);
-    sim_ask_add(&run->asker, SIM_ASK_ATTENDED, 0, 0);
-    sim_ask_add(&run->asker, SIM_ASK_PEAK, 0, 0);
-    sim_ask_add(&run->asker, SIM_ASK_ACTIVE, 0, 0);
-    run->next_beat = run->plan.beats_count; /* none yet */
-    run->progress_us = INT64_MAX;
-    ask_all(run, INT64_MIN, 3000000);
-    run->next_beat = 0;
-    const struct sim_question *first = &run->asker.questions[0];
-    const json_t *count = json_object_get(first->body, "count");
-    if (first->body == NULL || first->status != 200 || !json_is_integer(count)) {
-        snprintf(why, why_bytes, "http://%s gives no figures: %s", run->options.target.host,
-                 first->status == 0 ? "it does not answer" : "is it novabeat, with --auth none?");
-        return ERR_IO;
+    const struct sim_run_options *options = &run->options;
+    struct sim_range now = sim_ask_server_ms(&run->asker, run->base.at);
+    int64_t first_ms = now.hi;
+    if (run->base.audiences[0].attended == 0) { /* nobody was there before: the one of now too */
+        first_ms = now.lo / options->frame_ms * options->frame_ms;
     }
-    if (json_integer_value(count) != 0) {
-        snprintf(why, why_bytes, "event %s has had %lld viewers already: take a new one",
-                 run->options.world.event, (long long)json_integer_value(count));
-        return ERR_INVALID;
-    }
-    if (!sim_ask_clock(&run->asker)) {
-        snprintf(why, why_bytes, "the server's answers have no timestamp");
-        return ERR_IO;
-    }
+    sim_frames_init(&run->frames, options->frame_ms, first_ms, options->plan.duration_ms,
+                    options->world.sessions, run->loopback);
+    sim_reference_frames(run->reference, &run->frames, run->plan.country_of, run->asker.offset_ms);
+}
+
+static void play_begin(struct sim_run *run)
+{
     /* Times are told from the start of the run, which is now. */
-    int64_t start_us = sim_now_us(), passed_ms = (start_us - run->start_us) / 1000;
+    int64_t passed_ms = (sim_now_us() - run->start_us) / 1000;
     run->start_us += passed_ms * 1000;
     run->asker.start_us = run->start_us;
     run->asker.offset_ms.lo += passed_ms;
     run->asker.offset_ms.hi += passed_ms;
-    run->progress_us = 0;
-    return ERR_NONE;
+    sim_base_shift(&run->base, passed_ms);
+    for (uint32_t i = 0; i < run->base.audiences_count; i++) {
+        sim_reference_others(run->reference, i, run->base.audiences[i].active,
+                             (struct sim_stretch){run->base.at.lo, run->base.until_ms});
+    }
+    frames_begin(run);
 }
 
-enum err sim_run_play(struct sim_run *run, char *why, size_t why_bytes)
+/* What lasts is asked for when all is over; frames too, if any is. */
+static void compare_end(struct sim_run *run)
 {
-    enum err err = begin(run, why, why_bytes);
-    if (err != ERR_NONE) {
-        return err;
-    }
+    int64_t end_ms = (run->end_us - run->start_us) / 1000;
+    sim_lasting_make(&run->lasting, run->reference, &run->base, &run->frames, &run->asker,
+                     run->options.sample);
+    sim_ask_clear(&run->asker);
+    sim_lasting_ask(&run->lasting, &run->asker);
+    struct sim_range now = sim_ask_server_ms(&run->asker, (struct sim_range){end_ms, end_ms});
+    run->frames_over = sim_compare_ask_frames(&run->asker, &run->lasting.frames, now.lo);
+    ask_all(run, end_ms, ASK_PATIENCE_US);
+    sim_compare_lasting(&run->figures, &run->asker, &run->lasting);
+}
+
+void sim_run_play(struct sim_run *run)
+{
+    ASSERT(run->plan.beats != NULL && run->base.audiences != NULL);
+    play_begin(run);
     for (int i = 0; i < SIM_CHECKPOINTS; i++) {
         checkpoint(run, i);
     }
@@ -400,18 +433,5 @@ enum err sim_run_play(struct sim_run *run, char *why, size_t why_bytes)
     }
     run->end_us = sim_now_us();
     progress(run, run->end_us, true);
-    int64_t end_ms = (run->end_us - run->start_us) / 1000;
-    sim_lasting_make(&run->lasting, run->reference, &run->asker, run->options.sample);
-    sim_ask_clear(&run->asker);
-    for (uint32_t i = 0; i <= run->options.world.sessions; i++) {
-        sim_ask_add(&run->asker, SIM_ASK_ATTENDED, i, 0);
-        sim_ask_add(&run->asker, SIM_ASK_PEAK, i, 0);
-    }
-    sim_ask_add(&run->asker, SIM_ASK_OVERVIEW, 0, 0);
-    for (size_t i = 0; i < run->lasting.sample_count; i++) {
-        sim_ask_add(&run->asker, SIM_ASK_VIEWER, 0, run->lasting.sample[i].viewer);
-    }
-    ask_all(run, end_ms, ASK_PATIENCE_US);
-    sim_compare_lasting(&run->figures, &run->asker, &run->lasting);
-    return ERR_NONE;
+    compare_end(run);
 }

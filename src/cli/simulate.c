@@ -6,6 +6,7 @@
 #include "cli/commands.h"
 #include "cli/sim_run.h"
 
+#include "base/duration.h"
 #include "core/ids.h"
 
 #include <stdlib.h>
@@ -27,11 +28,30 @@ static int exit_code(const struct sim_figures *figures)
     return wrong ? EXIT_FAILED : EXIT_WELL;
 }
 
+static void say_frames(uint32_t frames, int64_t frame_ms)
+{
+    char length[DURATION_TEXT_BYTES];
+    duration_format(frame_ms, length);
+    if (frames == 0) {
+        fprintf(stderr, "frames: none of %s is over yet, so none is compared\n", length);
+    } else {
+        fprintf(stderr, "frames: %" PRIu32 " of %s over and compared\n", frames, length);
+    }
+}
+
 /* ---- --verify ---- */
 
 static void verify_answered(void *ctx, const struct sim_answer *answer)
 {
     sim_ask_answer(ctx, answer);
+}
+
+static void verify_ask(struct sim_asker *asker)
+{
+    sim_ask_start(asker, INT64_MIN, VERIFY_PATIENCE_US);
+    while (!sim_ask_step(asker)) {
+        sim_client_poll(asker->client, 10000, verify_answered, asker);
+    }
 }
 
 static int verify(const struct settings *settings, const struct sim_target *target)
@@ -55,24 +75,21 @@ static int verify(const struct settings *settings, const struct sim_target *targ
     struct sim_figures figures = {.figures = NULL};
     struct sim_totals totals = {.sent = 0};
     sim_ask_init(&asker, client, &world, 0, sim_now_us());
-    for (uint32_t i = 0; i < lasting.audiences_count; i++) {
-        sim_ask_add(&asker, SIM_ASK_ATTENDED, i, 0);
-        sim_ask_add(&asker, SIM_ASK_PEAK, i, 0);
-    }
-    sim_ask_add(&asker, SIM_ASK_OVERVIEW, 0, 0);
-    for (size_t i = 0; i < lasting.sample_count; i++) {
-        sim_ask_add(&asker, SIM_ASK_VIEWER, 0, lasting.sample[i].viewer);
-    }
-    sim_ask_start(&asker, INT64_MIN, VERIFY_PATIENCE_US);
-    while (!sim_ask_step(&asker)) {
-        sim_client_poll(client, 10000, verify_answered, &asker);
-    }
+    sim_lasting_ask(&lasting, &asker);
+    verify_ask(&asker);
     if (asker.questions[0].body == NULL) {
         snprintf(why, sizeof(why), "http://%s gives no figures", target->host);
         complain(why);
         goto asker;
     }
     sim_compare_lasting(&figures, &asker, &lasting);
+    const json_t *now = json_object_get(asker.questions[0].body, "timestamp");
+    int64_t now_ms = json_integer_value(now);
+    sim_ask_clear(&asker);
+    uint32_t frames = sim_compare_ask_frames(&asker, &lasting.frames, now_ms);
+    verify_ask(&asker);
+    sim_compare_lasting(&figures, &asker, &lasting);
+    say_frames(frames, lasting.frames.frame_ms);
     if (settings->json) {
         sim_report_json(&world, &totals, 0, &figures);
     } else {
@@ -105,6 +122,7 @@ static void options_make(const struct settings *settings, const struct sim_targe
     *options = (struct sim_run_options){
         .world = {.event = settings->event,
                   .seed = seed,
+                  .run = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000,
                   .viewers = (uint32_t)settings->viewers,
                   .sessions = (uint32_t)settings->sessions},
         .plan = {.windows = {.alive_ms = settings->alive_window_ms,
@@ -112,12 +130,13 @@ static void options_make(const struct settings *settings, const struct sim_targe
                              .leaving_ms = settings->leaving_window_ms,
                              .gap_ms = settings->viewing_gap_ms,
                              .drift_permille = 10},
-                 .interval_ms = settings->interval_ms,
+                 .interval_ms = settings_given(settings, "interval") ? settings->interval_ms : 0,
                  .duration_ms = settings->duration_ms,
                  .viewers = (uint32_t)settings->viewers,
                  .sessions = (uint32_t)settings->sessions,
                  .seed = seed},
         .target = *target,
+        .frame_ms = settings->frame_ms,
         .sample = settings->sample,
         .quiet = settings->json,
     };
@@ -153,6 +172,36 @@ static void introduce(const struct sim_run_options *options, const struct sim_pl
             plan->returns, (long long)plan->margin_ms);
 }
 
+/* What was found at the start, and what it means for the figures. */
+static void introduce_found(const struct sim_run_options *options, const struct sim_run *run)
+{
+    int64_t told_ms = sim_run_totals(run)->told_interval_ms, used_ms = sim_run_interval_ms(run);
+    char told[DURATION_TEXT_BYTES], used[DURATION_TEXT_BYTES], until[DURATION_TEXT_BYTES];
+    duration_format(told_ms, told);
+    duration_format(used_ms, used);
+    if (options->plan.interval_ms == 0 && told_ms == used_ms) {
+        fprintf(stderr, "interval %s, as the server tells\n", used);
+    } else if (options->plan.interval_ms == 0) {
+        fprintf(stderr,
+                "interval %s: the server tells %s, which does not fit the alive window; are the "
+                "server's windows the same?\n",
+                used, told);
+    }
+    const struct sim_base_audience *before = &sim_run_base(run)->audiences[0];
+    if (before->attended > 0) {
+        fprintf(stderr, "viewers before: %" PRId64 ", which the expected figures include\n",
+                before->attended);
+    }
+    if (before->active > 0) {
+        duration_format(options->plan.windows.hidden_ms, until);
+        fprintf(stderr,
+                "alive before: %" PRId64
+                ", for up to %s: until then figures are ranges, and should "
+                "they go on watching, figures differ\n",
+                before->active, until);
+    }
+}
+
 /* Prints the outcome, and what may explain it. */
 static int conclude(const struct settings *settings, const struct sim_run_options *options,
                     struct sim_run *run)
@@ -167,11 +216,17 @@ static int conclude(const struct settings *settings, const struct sim_run_option
     /* A valid heartbeat that was turned away is a failure too. */
     int code = totals->refused > 0 ? EXIT_FAILED : exit_code(figures);
     if (code != EXIT_WELL && totals->told_interval_ms != 0 &&
-        totals->told_interval_ms != settings->interval_ms) {
+        totals->told_interval_ms != sim_run_interval_ms(run)) {
         fprintf(stderr,
                 "novabeat simulate: the server tells an interval of %lld ms, the plan has %lld ms: "
                 "are the server's windows the same?\n",
-                (long long)totals->told_interval_ms, (long long)settings->interval_ms);
+                (long long)totals->told_interval_ms, (long long)sim_run_interval_ms(run));
+    }
+    const struct sim_base_audience *before = &sim_run_base(run)->audiences[0];
+    if (code != EXIT_WELL && before->active > 0) {
+        fprintf(stderr,
+                "novabeat simulate: others were watching the event at the start: do they still? "
+                "An event of its own (--event) is the safest\n");
     }
     return code;
 }
@@ -190,12 +245,15 @@ static int play(const struct settings *settings, const struct sim_target *target
     if (sim_run_new(&options, &run, why, sizeof(why)) != ERR_NONE) {
         return complain(why);
     }
-    introduce(&options, sim_run_plan(run));
     int code = EXIT_USAGE;
-    if (sim_run_play(run, why, sizeof(why)) != ERR_NONE) {
+    if (sim_run_begin(run, why, sizeof(why)) != ERR_NONE) {
         complain(why);
         goto done;
     }
+    introduce(&options, sim_run_plan(run));
+    introduce_found(&options, run);
+    sim_run_play(run);
+    say_frames(sim_run_frames(run), options.frame_ms);
     code = conclude(settings, &options, run);
     if (settings->plan_state[0] != '\0' &&
         sim_lasting_save(sim_run_lasting(run), &options.world, settings->plan_state) != ERR_NONE) {

@@ -22,6 +22,8 @@
 #define SESSIONS      3
 #define FDS_MAX       4096 /* all runs share the process's descriptors */
 #define REQUEST_BYTES 2048
+#define FRAME_MS      700
+#define FRAMES_MAX    64
 
 enum lie {
     LIE_NONE,
@@ -32,12 +34,15 @@ enum lie {
     LIE_SECOND_LOGIN, /* a viewer who returns after the gap is in the same viewing */
     LIE_COUNTRY,      /* the last country is forgotten */
     LIE_STARTED,      /* the viewings start a second early */
+    LIE_FRAME,        /* a hidden heartbeat counts in no frame */
+    LIE_END,
 };
 
 struct row {
     bool joined;
     int64_t expiry, starts[8], ends[8];
     int viewings;
+    int frame; /* the latest one, from 1 */
 };
 
 struct server {
@@ -51,6 +56,8 @@ struct server {
     struct row rows[VIEWERS][SESSIONS + 1];
     char country[VIEWERS][3];
     int64_t peak[SESSIONS + 1], peak_at[SESSIONS + 1];
+    int64_t first_frame;
+    int64_t frames[FRAMES_MAX][SESSIONS + 1][SIM_COUNTRIES];
     size_t len[FDS_MAX];
     char in[FDS_MAX][REQUEST_BYTES];
 };
@@ -83,6 +90,15 @@ static int64_t attended(const struct server *server, int audience)
     return count;
 }
 
+static int country_of(const char *country)
+{
+    uint8_t i = 0;
+    while (strcmp(sim_plan_country(i), country) != 0) {
+        i++;
+    }
+    return i;
+}
+
 static void beat(struct server *server, int viewer, int audience, bool hidden, bool leaving,
                  int64_t now)
 {
@@ -108,6 +124,12 @@ static void beat(struct server *server, int viewer, int audience, bool hidden, b
     }
     row->ends[last] = now;
     row->joined = true;
+    int frame = (int)(now / FRAME_MS - server->first_frame) + 1;
+    bool counted = !hidden || server->lie != LIE_FRAME;
+    if (frame <= FRAMES_MAX && row->frame != frame && counted) {
+        row->frame = frame;
+        server->frames[frame - 1][audience][country_of(server->country[viewer])]++;
+    }
     int64_t alive =
         server->lie == LIE_PEAK ? attended(server, audience) : active(server, audience, now);
     if (alive > server->peak[audience]) {
@@ -164,6 +186,31 @@ static json_t *live(const struct server *server, int audience, int64_t now)
                      countries);
 }
 
+/* Those that are over; one in which nobody was is left out. */
+static json_t *statistics(const struct server *server, int audience, int64_t now)
+{
+    json_t *frames = json_array();
+    for (int i = 0; i < FRAMES_MAX; i++) {
+        int64_t start = (server->first_frame + i) * FRAME_MS, count = 0;
+        json_t *countries = json_object();
+        for (uint8_t k = 0; k < SIM_COUNTRIES; k++) {
+            int64_t here = server->frames[i][audience][k];
+            count += here;
+            if (here > 0) {
+                json_object_set_new(countries, sim_plan_country(k), json_integer(here));
+            }
+        }
+        json_t *frame = json_pack("{s:I,s:I,s:I,s:o}", "viewerCount", (json_int_t)count,
+                                  "timestamp", (json_int_t)(start + FRAME_MS), "frameStart",
+                                  (json_int_t)start, "countByViewingCountry", countries);
+        if (start + FRAME_MS <= now && count > 0) {
+            json_array_append(frames, frame);
+        }
+        json_decref(frame);
+    }
+    return json_pack("{s:o}", "statistics", frames);
+}
+
 static json_t *viewer(const struct server *server, int number)
 {
     json_t *viewings = json_array();
@@ -191,7 +238,7 @@ static int session_of(const char *text)
 static int viewer_of(const char *text)
 {
     const char *at = strstr(text, "sim-");
-    return at == NULL ? -1 : atoi(strchr(at + 4, '-') + 1);
+    return at == NULL ? -1 : atoi(strchr(strchr(at + 4, '-') + 1, '-') + 1);
 }
 
 static json_t *get(const struct server *server, const char *line)
@@ -201,6 +248,9 @@ static json_t *get(const struct server *server, const char *line)
     int64_t count, at = 0;
     if (strstr(line, "/statistics/live") != NULL) {
         return live(server, audience, now);
+    }
+    if (strstr(line, "/statistics?") != NULL) {
+        return statistics(server, audience, now);
     }
     if (strstr(line, "/overview") != NULL) {
         return overview(server, now);
@@ -223,6 +273,9 @@ static void post(struct server *server, const char *request, const char *body)
 {
     int64_t now = wall_ms();
     int number = viewer_of(body), session = session_of(body);
+    if (number >= VIEWERS) {
+        return; /* one who never was */
+    }
     bool hidden = strstr(body, "\"hidden\":true") != NULL;
     bool leaving = strstr(body, "\"leaving\":true") != NULL;
     memcpy(server->country[number], strstr(request, "CF-IPCountry: ") + 14, 2);
@@ -324,6 +377,7 @@ static struct server *server_start(const struct sim_windows *windows, enum lie l
     server->windows = *windows;
     server->lie = lie;
     server->random = 11;
+    server->first_frame = wall_ms() / FRAME_MS;
     server->listener = socket(AF_INET, SOCK_STREAM, 0);
     server->epoll_fd = epoll_create1(0);
     if (bind(server->listener, (struct sockaddr *)&address, sizeof(address)) != 0 ||
@@ -355,6 +409,7 @@ static const struct sim_windows windows = {
 struct outcome {
     size_t agree, within, wrong;
     uint64_t acknowledged, troubles;
+    uint32_t frames;
 };
 
 /* One run.  No assertions here: several run at once, in threads. */
@@ -374,6 +429,7 @@ static void outcome_read(struct simulation *simulation, struct sim_run *run)
         .within = sim_figures_count(figures, SIM_WITHIN),
         .wrong = sim_figures_count(figures, SIM_DIFFERS) + sim_figures_count(figures, SIM_MISSING),
         .acknowledged = totals->acknowledged,
+        .frames = sim_run_frames(run),
         .troubles = totals->busy + totals->lost,
     };
     char first[200] = "";
@@ -396,8 +452,9 @@ static void *simulate(void *argument)
     struct simulation *simulation = argument;
     struct server *server = server_start(&windows, simulation->lie);
     struct sim_run_options options = {
-        .world = {"E", "127.0.0.1", 4711, VIEWERS, SESSIONS},
-        .plan = {windows, 200, 3000, VIEWERS, SESSIONS, 4711},
+        .world = {"E", "127.0.0.1", 4711, 1, VIEWERS, SESSIONS},
+        .plan = {windows, 0, 3000, VIEWERS, SESSIONS, 4711},
+        .frame_ms = FRAME_MS,
         .connections = simulation->connections,
         .sample = 30,
         .quiet = true,
@@ -410,7 +467,8 @@ static void *simulate(void *argument)
     struct sim_run *run = NULL;
     if (sim_target_parse(url, &options.target) == ERR_NONE &&
         sim_run_new(&options, &run, why, sizeof(why)) == ERR_NONE &&
-        sim_run_play(run, why, sizeof(why)) == ERR_NONE) {
+        sim_run_begin(run, why, sizeof(why)) == ERR_NONE) {
+        sim_run_play(run);
         simulation->played = true;
         outcome_read(simulation, run);
     }
@@ -427,6 +485,7 @@ static void test_honest_server_agrees(void **state)
     assert_true(simulation.played);
     assert_int_equal(simulation.outcome.wrong, 0);
     assert_true(simulation.outcome.agree > 300);
+    assert_true(simulation.outcome.frames >= 3);
     assert_true(simulation.outcome.acknowledged > 5 * VIEWERS);
 }
 
@@ -444,17 +503,17 @@ static void test_troubled_server_is_within(void **state)
 static void test_lies_are_found(void **state)
 {
     (void)state;
-    assert_true(sim_client_connections_max() > 12 * VIEWERS); /* both ends of six runs */
-    struct simulation simulations[LIE_STARTED + 1];
-    pthread_t threads[LIE_STARTED + 1];
-    for (enum lie lie = LIE_ACTIVE; lie <= LIE_STARTED; lie++) {
+    assert_true(sim_client_connections_max() > 14 * VIEWERS); /* both ends of seven runs */
+    struct simulation simulations[LIE_END];
+    pthread_t threads[LIE_END];
+    for (enum lie lie = LIE_ACTIVE; lie < LIE_END; lie++) {
         simulations[lie] = (struct simulation){.lie = lie, .connections = VIEWERS};
         assert_int_equal(pthread_create(&threads[lie], NULL, simulate, &simulations[lie]), 0);
     }
-    for (enum lie lie = LIE_ACTIVE; lie <= LIE_STARTED; lie++) {
+    for (enum lie lie = LIE_ACTIVE; lie < LIE_END; lie++) {
         pthread_join(threads[lie], NULL);
     }
-    for (enum lie lie = LIE_ACTIVE; lie <= LIE_STARTED; lie++) {
+    for (enum lie lie = LIE_ACTIVE; lie < LIE_END; lie++) {
         assert_true(simulations[lie].played);
         assert_true(simulations[lie].outcome.wrong > 0);
     }
@@ -540,28 +599,139 @@ static void test_latency_quantiles(void **state)
     assert_int_equal(latency.max_us, 7654321);
 }
 
+static void frames_beat(struct sim_frames *frames, struct sim_frame_mark *mark, int64_t lo,
+                        int64_t hi, bool acknowledged)
+{
+    sim_frames_beat(frames, 1, mark, 2, (struct sim_range){lo, hi}, acknowledged);
+}
+
+static void expect_frame(const struct sim_frames *frames, uint32_t number, int64_t lo, int64_t hi)
+{
+    const struct sim_frame *frame = sim_frames_get(frames, 1, number);
+    assert_int_equal(frame->viewers.lo, lo);
+    assert_int_equal(frame->viewers.hi, hi);
+    assert_int_equal(frame->countries[2].lo, lo);
+    assert_int_equal(frame->countries[2].hi, hi);
+    assert_int_equal(sim_frames_get(frames, 0, number)->viewers.hi, 0);
+}
+
+static void test_frames_count_once(void **state)
+{
+    (void)state;
+    struct sim_frames frames;
+    struct sim_frame_mark ada = {0, 0}, bob = {0, 0};
+    sim_frames_init(&frames, 1000, 4500, 3000, 1, true);
+    assert_int_equal(frames.first_ms, 5000);
+    assert_int_equal(frames.frames_count, 5);
+    frames_beat(&frames, &ada, 4000, 4999, true); /* before the first */
+    frames_beat(&frames, &ada, 4990, 5010, true); /* perhaps in the first */
+    expect_frame(&frames, 0, 0, 1);
+    frames_beat(&frames, &ada, 5500, 5500, false); /* and no more certain */
+    expect_frame(&frames, 0, 0, 1);
+    frames_beat(&frames, &ada, 5900, 5999, true); /* now it is */
+    frames_beat(&frames, &ada, 5999, 5999, true);
+    expect_frame(&frames, 0, 1, 1);
+    frames_beat(&frames, &bob, 5000, 5000, true);
+    expect_frame(&frames, 0, 2, 2);
+    frames_beat(&frames, &bob, 5999, 6000, true); /* perhaps in the second */
+    frames_beat(&frames, &bob, 5999, 6000, true);
+    expect_frame(&frames, 0, 2, 2);
+    expect_frame(&frames, 1, 0, 1);
+    frames_beat(&frames, &bob, 8100, 10100, false); /* lost for two seconds */
+    expect_frame(&frames, 2, 0, 0);
+    expect_frame(&frames, 3, 0, 1);
+    expect_frame(&frames, 4, 0, 1);
+    frames_beat(&frames, &bob, 10100, 10200, true); /* after the last */
+    expect_frame(&frames, 4, 0, 1);
+    assert_int_equal(sim_frames_over(&frames, 4000), 0);
+    assert_int_equal(sim_frames_over(&frames, 5999), 0);
+    assert_int_equal(sim_frames_over(&frames, 6000), 1);
+    assert_int_equal(sim_frames_over(&frames, 99999), 5);
+    sim_frames_fini(&frames);
+}
+
+static void test_base_peak(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t before, lo, hi;            /* of the time before, and of the run */
+        int64_t count_lo, count_hi, at_lo; /* expected */
+    } cases[] = {
+        {0, 5, 5, 5, 5, 70}, /* a new event */
+        {5, 5, 5, 5, 5, 9},  /* reached again: the first time stays */
+        {9, 5, 7, 9, 9, 9},  /* never reached */
+        {4, 5, 7, 5, 7, 70}, /* exceeded for certain */
+        {6, 5, 7, 6, 7, 9},  /* perhaps */
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct sim_base_audience before = {.peak = cases[i].before, .peak_at = 9};
+        struct sim_peak run = {{cases[i].lo, cases[i].hi}, {70, 80}};
+        struct sim_peak peak = sim_base_peak(&before, run);
+        assert_int_equal(peak.count.lo, cases[i].count_lo);
+        assert_int_equal(peak.count.hi, cases[i].count_hi);
+        assert_int_equal(peak.at.lo, cases[i].at_lo);
+        assert_true(peak.at.lo == 9 || peak.at.hi == 80);
+    }
+}
+
+/* Others' leases: all of them may be alive until they must have ended. */
+static void test_others(void **state)
+{
+    (void)state;
+    struct sim_reference *reference = sim_reference_new(&windows, 2, 1);
+    sim_reference_others(reference, 1, 3, (struct sim_stretch){0, 500});
+    sim_reference_beat(reference, 0, 1, SIM_VISIBLE, (struct sim_range){100, 110}, SIM_COUNTED);
+    sim_reference_beat(reference, 1, 1, SIM_VISIBLE, (struct sim_range){501, 502}, SIM_COUNTED);
+    struct sim_range active = sim_reference_active(reference, 1, (struct sim_range){495, 500});
+    assert_true(active.lo == 1 && active.hi == 4);
+    active = sim_reference_active(reference, 1, (struct sim_range){503, 504});
+    assert_true(active.lo == 2 && active.hi == 2);
+    active = sim_reference_active(reference, 0, (struct sim_range){200, 200});
+    assert_true(active.lo == 1 && active.hi == 1);
+    struct sim_peak peak = sim_reference_peak(reference, 1);
+    assert_true(peak.count.lo == 2 && peak.count.hi == 4);
+    assert_true(sim_reference_attended(reference, 1).hi == 2);
+    sim_reference_free(reference);
+}
+
 static void test_lasting_file(void **state)
 {
     (void)state;
     char folder[] = "/tmp/novabeat-sim-XXXXXX", path[64], why[256], *event;
     assert_non_null(mkdtemp(folder));
     snprintf(path, sizeof(path), "%s/state", folder);
-    struct sim_world world = {"E", "h", UINT64_MAX - 1, 2, 1}, read_world = {.host = "h"};
+    struct sim_world world = {"E", "h", UINT64_MAX - 1, 17, 2, 1}, read_world = {.host = "h"};
+    struct sim_base_audience before[2] = {{.attended = 5, .logins = 7}, {.peak = 3, .peak_at = 9}};
+    struct sim_base base = {.audiences = before, .audiences_count = 2};
+    const uint8_t country_of[2] = {0, 3};
+    struct sim_frames frames;
+    sim_frames_init(&frames, 1000, 1000001, 5000, 1, true); /* the first one begins at 1,001,000 */
+
     struct sim_reference *reference = sim_reference_new(&windows, 2, 1);
     struct sim_asker asker = {.world = &world, .offset_ms = {1000000, 1000007}};
+    sim_reference_frames(reference, &frames, country_of, asker.offset_ms);
     sim_reference_beat(reference, 0, 1, SIM_VISIBLE, (struct sim_range){10, 20}, SIM_COUNTED);
     sim_reference_beat(reference, 0, 1, SIM_VISIBLE, (struct sim_range){5000, 5020}, SIM_COUNTED);
     sim_reference_beat(reference, 1, 0, SIM_VISIBLE, (struct sim_range){30, 35}, SIM_UNCERTAIN);
     struct sim_lasting made, loaded;
-    sim_lasting_make(&made, reference, &asker, 5);
+    uint32_t frames_count = frames.frames_count;
+    sim_lasting_make(&made, reference, &base, &frames, &asker, 5);
     assert_int_equal(sim_lasting_save(&made, &world, path), ERR_NONE);
     assert_int_equal(sim_lasting_load(&loaded, &read_world, &event, path, why, sizeof(why)),
                      ERR_NONE);
     assert_string_equal(event, "E");
     assert_true(read_world.seed == world.seed && read_world.viewers == 2);
+    assert_true(read_world.run == world.run);
     assert_int_equal(loaded.audiences_count, 2);
-    assert_int_equal(loaded.audiences[0].attended.lo, 1);
-    assert_int_equal(loaded.audiences[0].attended.hi, 2);
+    assert_int_equal(loaded.audiences[0].attended.lo, 6);
+    assert_int_equal(loaded.audiences[0].attended.hi, 7);
+    assert_int_equal(loaded.audiences[0].logins.lo, 9);
+    assert_int_equal(loaded.audiences[1].peak.count.hi, 3);
+    assert_int_equal(loaded.audiences[1].peak.at.lo, 9);
+    assert_int_equal(loaded.frames.first_ms, 1001000);
+    assert_int_equal(loaded.frames.frames_count, frames_count);
+    assert_memory_equal(loaded.frames.frames, made.frames.frames,
+                        2 * frames_count * sizeof(struct sim_frame));
     assert_int_equal(loaded.audiences[1].logins.lo, 2);
     assert_int_equal(loaded.sample_count, 2);
     assert_int_equal(loaded.sample[0].viewings_count, 2);
@@ -572,7 +742,7 @@ static void test_lasting_file(void **state)
     sim_lasting_fini(&loaded);
     free(event);
     FILE *file = fopen(path, "w");
-    fputs("{\"format\":1,\"event\":\"E\",\"seed\":\"1\",\"sessions\":3,\"audiences\":[]}", file);
+    fputs("{\"format\":2,\"event\":\"E\",\"seed\":\"1\",\"sessions\":3,\"audiences\":[]}", file);
     fclose(file);
     assert_int_equal(sim_lasting_load(&loaded, &read_world, &event, path, why, sizeof(why)),
                      ERR_INVALID);
@@ -590,6 +760,9 @@ int main(void)
         cmocka_unit_test(test_response_parser),
         cmocka_unit_test(test_targets),
         cmocka_unit_test(test_latency_quantiles),
+        cmocka_unit_test(test_frames_count_once),
+        cmocka_unit_test(test_base_peak),
+        cmocka_unit_test(test_others),
         cmocka_unit_test(test_lasting_file),
         cmocka_unit_test(test_honest_server_agrees),
         cmocka_unit_test(test_troubled_server_is_within),

@@ -131,6 +131,7 @@ void accept_resume(struct http_worker *worker)
         return;
     }
     worker->accept_ms = 0;
+    accept_reserve(worker); /* another thread may have been given its number meanwhile */
     if (worker->listen_fd >= 0) {
         listen_interest(worker, EPOLLIN);
     }

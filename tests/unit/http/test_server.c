@@ -601,25 +601,29 @@ static void test_out_of_descriptors(void **state)
     tight = before;
     tight.rlim_cur = (rlim_t)clients[CLIENTS - 1].fd + 1 + SPARE;
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
-    unsigned served = 0, refused = 0;
     for (int i = 0; i < CLIENTS; i++) {
         if (try_connect(clients[i].fd)) {
             say(&clients[i], "GET /now HTTP/1.1\r\n" H "\r\n");
         }
     }
+    /* With one worker all others are told.  With two, one may be given the number of the other's
+     * reserve; that one's peers have to wait until there are descriptors again. */
+    UNTIL(counters().accept_pauses > 0 &&
+          (config.workers > 1 || counters().connections_refused >= CLIENTS / 2));
+    struct http_counters now = counters();
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    unsigned served = 0, refused = 0;
     for (int i = 0; i < CLIENTS; i++) {
         if (hear(&clients[i], false)) {
             served += reply.status == 200;
             refused += reply.status == 503;
         }
     }
-    struct http_counters now = counters();
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
     assert_true(served >= SPARE); /* and those for which a gap was left below */
-    assert_true(refused > 0);
+    assert_true(refused > 0 || config.workers > 1);
     assert_int_equal(served + refused, CLIENTS);
-    assert_int_equal(now.connections_refused, refused);
-    assert_true(now.accept_pauses > 0 && now.accept_pauses <= 2 * CLIENTS);
+    assert_int_equal(counters().connections_refused, refused);
+    assert_true(now.accept_pauses <= CLIENTS);
     dial(&one);
     say(&one, "GET /now HTTP/1.1\r\n" H "\r\n");
     expect(&one, 200, NULL);

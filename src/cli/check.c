@@ -14,6 +14,7 @@
 struct check {
     uint64_t findings;
     uint64_t heartbeats, profiles, settings;
+    int64_t now_ms; /* of the entry before */
 };
 
 static void find_fault(void *ctx, const char *text)
@@ -28,8 +29,14 @@ static enum err count_entries(void *ctx, uint64_t seq, int64_t time_ms, struct s
     struct check *check = ctx;
     struct entry entry;
     enum err err;
-    (void)time_ms;
+    if (time_ms < check->now_ms) {
+        check->findings++;
+        printf("journal: the time goes back with record %llu, from %lld to %lld\n",
+               (unsigned long long)seq, (long long)check->now_ms, (long long)time_ms);
+    }
+    check->now_ms = time_ms;
     while ((err = entry_next(&payload, &entry)) == ERR_NONE) {
+        check->now_ms += entry.kind == ENTRY_TIME ? entry.later_ms : 0;
         check->heartbeats += entry.kind == ENTRY_HEARTBEAT;
         check->profiles += entry.kind == ENTRY_PROFILE;
         check->settings += entry.kind == ENTRY_SETTINGS;
@@ -63,6 +70,8 @@ static void check_records(struct check *check, const char *where, uint64_t *cove
     }
     if (err != ERR_NONE) {
         find_fault(check, records_why(link));
+        records_close(link);
+        return;
     }
     records_close(link);
     printf("records: hold everything up to journal record %llu\n",

@@ -2,8 +2,11 @@
  *
  * One heartbeat a line, as NDJSON: {"ts":1637661623070,"event":"E","session":"S","viewer":"V",
  * "country":"HK","groups":["g1"]}; session, country, groups, hidden and leaving may be absent. "ts"
- * never decreases.  The first bad line ends the replay with its number; what came before is kept.
- * FILE may be "-": standard input. */
+ * never decreases and is not in the future: a server that opens the folder goes on from there.  The
+ * first bad line ends the replay with its number; what came before is kept.  FILE may be "-":
+ * standard input.
+ *
+ * Exit 0: every line was counted.  1: not so; what hit a bound is counted in the result. */
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/memory.h"
@@ -23,6 +26,9 @@
 
 #define READ_BYTES     (1024 * 1024)
 #define LINE_BYTES_MAX 8192
+/* What a line may take of the scratch: all its text unescaped, and its groups packed. */
+#define LINE_SCRATCH_BYTES (LINE_BYTES_MAX + GROUPS_PACKED_BYTES_MAX)
+#define FUTURE_MS_MAX      60000 /* another machine's clock */
 
 enum field { TS, EVENT, SESSION, VIEWER, COUNTRY, GROUPS, HIDDEN, LEAVING, FIELDS };
 
@@ -33,20 +39,21 @@ static const struct json_field fields[FIELDS] = {
     [VIEWER] = JSON_FIELD("viewer", JSON_IS_STRING, JSON_REQUIRED),
     [COUNTRY] = JSON_FIELD("country", JSON_IS_STRING | JSON_IS_NULL, JSON_OPTIONAL),
     [GROUPS] = JSON_FIELD("groups", JSON_IS_ARRAY | JSON_IS_NULL, JSON_OPTIONAL),
-    [HIDDEN] = JSON_FIELD("hidden", JSON_IS_BOOL, JSON_OPTIONAL),
-    [LEAVING] = JSON_FIELD("leaving", JSON_IS_BOOL, JSON_OPTIONAL),
+    [HIDDEN] = JSON_FIELD("hidden", JSON_IS_BOOL | JSON_IS_NULL, JSON_OPTIONAL),
+    [LEAVING] = JSON_FIELD("leaving", JSON_IS_BOOL | JSON_IS_NULL, JSON_OPTIONAL),
 };
 
 struct replay {
     struct offline *offline;
     int fd;
-    char *buffer; /* READ_BYTES, then what text had to be unescaped into */
+    char *buffer; /* READ_BYTES */
     size_t filled;
-    uint64_t line, counted, refused;
-    int64_t last_ms;
+    uint64_t line;
+    struct offline_result result;
+    int64_t last_ms, newest_ms; /* "ts" may be from the one to the other */
     struct offline_beat beats[OFFLINE_BATCH_MAX];
     /* Unescaped text and packed groups of the batch. */
-    char scratch[OFFLINE_BATCH_MAX * (GROUPS_PACKED_BYTES_MAX + 512)];
+    char scratch[64 * LINE_SCRATCH_BYTES];
     size_t scratch_used;
     char why[512];
 };
@@ -64,7 +71,7 @@ static bool text_of(struct replay *replay, const struct json_value *value, struc
         *text = value->raw;
         return true;
     }
-    size_t room = sizeof replay->scratch - replay->scratch_used;
+    size_t room = sizeof replay->scratch - replay->scratch_used; /* enough: see count_lines */
     if (!json_text(value, replay->scratch + replay->scratch_used, room, text)) {
         return false;
     }
@@ -109,6 +116,9 @@ static bool parse(struct replay *replay, struct slice line, struct offline_beat 
     if (!json_i64(&values[TS], &beat->time_ms) || beat->time_ms < 0) {
         return refuse(replay, "\"ts\" must be ms since the epoch");
     }
+    if (beat->time_ms > replay->newest_ms) {
+        return refuse(replay, "\"ts\" is in the future");
+    }
     if (beat->time_ms < replay->last_ms) {
         return refuse(replay, "\"ts\" goes back: the trace must be sorted, and later than what the "
                               "data folder holds");
@@ -125,28 +135,56 @@ static bool parse(struct replay *replay, struct slice line, struct offline_beat 
         !id_viewer_valid(heartbeat->viewer)) {
         return refuse(replay, "\"viewer\" must be 1 to 128 bytes without control characters");
     }
-    if (values[COUNTRY].kind == JSON_IS_STRING &&
-        !country_pack(values[COUNTRY].raw, &heartbeat->country)) {
+    struct slice country;
+    if (values[COUNTRY].kind == JSON_IS_STRING && (!text_of(replay, &values[COUNTRY], &country) ||
+                                                   !country_pack(country, &heartbeat->country))) {
         return refuse(replay, "\"country\" must be two letters");
     }
     heartbeat->flags = (uint8_t)((values[HIDDEN].truth ? HEARTBEAT_HIDDEN : 0) |
                                  (values[LEAVING].truth ? HEARTBEAT_LEAVING : 0));
+    if (values[GROUPS].kind == JSON_IS_ARRAY && !groups_of(replay, &values[GROUPS], heartbeat)) {
+        return false;
+    }
     replay->last_ms = beat->time_ms;
-    return values[GROUPS].kind != JSON_IS_ARRAY || groups_of(replay, &values[GROUPS], heartbeat);
+    return true;
 }
 
-static bool count_batch(struct replay *replay, size_t count)
+static bool count_batch(struct replay *replay, size_t *count)
 {
-    if (count == 0) {
+    if (*count == 0) {
         return true;
     }
-    uint64_t refused = 0;
-    enum err err = offline_count(replay->offline, replay->beats, count, &refused, replay->why,
-                                 sizeof replay->why);
-    replay->counted += count - refused;
-    replay->refused += refused;
+    char why[sizeof replay->why - 64] = "";
+    enum err err =
+        offline_count(replay->offline, replay->beats, *count, &replay->result, why, sizeof why);
     replay->scratch_used = 0;
+    *count = 0;
+    if (err != ERR_NONE) {
+        (void)snprintf(replay->why, sizeof replay->why, "at line %llu or some before it: %s",
+                       (unsigned long long)replay->line, why);
+    }
     return err == ERR_NONE;
+}
+
+/* One line, without its end. */
+static bool take_line(struct replay *replay, struct slice line, size_t *count)
+{
+    replay->line++;
+    if (line.len > 0 && line.ptr[line.len - 1] == '\r') {
+        line.len--;
+    }
+    if (line.len == 0) {
+        return true;
+    }
+    if (line.len > LINE_BYTES_MAX) {
+        return refuse(replay, "the line is too long");
+    }
+    if (!parse(replay, line, &replay->beats[*count])) {
+        return false;
+    }
+    ++*count;
+    bool room = sizeof replay->scratch - replay->scratch_used >= LINE_SCRATCH_BYTES;
+    return (*count < OFFLINE_BATCH_MAX && room) || count_batch(replay, count);
 }
 
 /* Counts the whole lines in the buffer and moves the rest to its front. */
@@ -154,37 +192,25 @@ static bool count_lines(struct replay *replay, bool end)
 {
     char *at = replay->buffer, *stop = replay->buffer + replay->filled;
     size_t count = 0;
-    while (at < stop) {
+    bool well = true;
+    while (well && at < stop) {
         char *newline = memchr(at, '\n', (size_t)(stop - at));
         if (newline == NULL && !end) {
             break;
         }
         struct slice line = slice_of(at, (size_t)((newline != NULL ? newline : stop) - at));
         at = newline != NULL ? newline + 1 : stop;
-        replay->line++;
-        if (line.len > 0 && line.ptr[line.len - 1] == '\r') {
-            line.len--;
-        }
-        if (line.len == 0) {
-            continue;
-        }
-        if (!parse(replay, line, &replay->beats[count])) {
-            char why[sizeof replay->why];
-            memcpy(why, replay->why, sizeof why);
-            bool counted = count_batch(replay, count); /* what came before is kept */
-            if (counted) {
-                memcpy(replay->why, why, sizeof why);
-            }
-            return false;
-        }
-        if (++count == OFFLINE_BATCH_MAX) {
-            if (!count_batch(replay, count)) {
-                return false;
-            }
-            count = 0;
-        }
+        well = take_line(replay, line, &count);
     }
-    if (!count_batch(replay, count)) {
+    if (!well) {
+        char why[sizeof replay->why];
+        memcpy(why, replay->why, sizeof why);
+        if (count_batch(replay, &count)) { /* what came before is kept */
+            memcpy(replay->why, why, sizeof why);
+        }
+        return false;
+    }
+    if (!count_batch(replay, &count)) {
         return false;
     }
     replay->filled = (size_t)(stop - at);
@@ -224,44 +250,60 @@ static void say_result(const struct replay *replay, int64_t begin_ms)
     double wall = (double)(clock_mono_ms() - begin_ms) / 1000;
     printf("%llu heartbeats counted, %llu refused; %.2f s, %.2f s of CPU: %.0f heartbeats a CPU "
            "second; %ld MiB at most\n",
-           (unsigned long long)replay->counted, (unsigned long long)replay->refused, wall, cpu,
-           cpu > 0 ? (double)replay->counted / cpu : 0.0, usage.ru_maxrss / 1024);
+           (unsigned long long)replay->result.counted, (unsigned long long)replay->result.refused,
+           wall, cpu, cpu > 0 ? (double)replay->result.counted / cpu : 0.0, usage.ru_maxrss / 1024);
+}
+
+static void complain(const char *why)
+{
+    fprintf(stderr, "novabeat replay: %s\n", why);
+}
+
+/* The trace in replay->fd into the folder. */
+static bool replay_file(struct replay *replay, const struct settings *settings)
+{
+    int64_t begin_ms = clock_mono_ms();
+    struct store_options options = settings_store_options(settings);
+    if (offline_open(&options, settings->records_interval_ms, &replay->offline, replay->why,
+                     sizeof replay->why) != ERR_NONE) {
+        complain(replay->why);
+        return false;
+    }
+    replay->buffer = memory_alloc(READ_BYTES);
+    replay->last_ms = offline_last_ms(replay->offline);
+    replay->newest_ms = clock_wall_us() / 1000 + FUTURE_MS_MAX;
+    bool well = run(replay);
+    if (!well) {
+        complain(replay->why);
+    }
+    if (offline_close(replay->offline, replay->why, sizeof replay->why) != ERR_NONE) {
+        complain(replay->why);
+        well = false;
+    }
+    say_result(replay, begin_ms);
+    if (replay->result.refused > 0) {
+        complain("what hit a bound (sessions-max, viewers-max) is missing in the figures");
+    }
+    free(replay->buffer);
+    return well && replay->result.refused == 0;
 }
 
 int command_replay(const struct settings *settings, int argc, char **argv)
 {
     if (argc != 1) {
-        fprintf(stderr, "novabeat replay: give one FILE.ndjson (or - for standard input)\n");
+        complain("give one FILE.ndjson (or - for standard input)");
         return EXIT_USAGE;
     }
     memory_init();
     struct replay *replay = memory_zalloc(sizeof *replay);
-    int64_t begin_ms = clock_mono_ms();
     replay->fd = strcmp(argv[0], "-") == 0 ? STDIN_FILENO : open(argv[0], O_RDONLY | O_CLOEXEC);
+    bool well = false;
     if (replay->fd < 0) {
         fprintf(stderr, "novabeat replay: %s: %s\n", argv[0], strerror(errno));
-        free(replay);
-        return EXIT_FAILED;
+    } else {
+        well = replay_file(replay, settings);
+        close(replay->fd);
     }
-    struct store_options options = settings_store_options(settings);
-    bool well = offline_open(&options, settings->records_interval_ms, &replay->offline, replay->why,
-                             sizeof replay->why) == ERR_NONE;
-    if (well) {
-        replay->buffer = memory_alloc(READ_BYTES);
-        replay->last_ms = offline_last_ms(replay->offline);
-        well = run(replay);
-        char why[sizeof replay->why];
-        if (offline_close(replay->offline, why, sizeof why) != ERR_NONE) {
-            fprintf(stderr, "novabeat replay: %s\n", why);
-            well = well && false;
-        }
-    }
-    if (!well && replay->why[0] != '\0') {
-        fprintf(stderr, "novabeat replay: %s\n", replay->why);
-    }
-    say_result(replay, begin_ms);
-    free(replay->buffer);
-    close(replay->fd);
     free(replay);
     return well ? EXIT_WELL : EXIT_FAILED;
 }

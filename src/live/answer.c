@@ -12,13 +12,14 @@
 #include <stdlib.h>
 
 #define ROWS_DEFAULT 1000
-#define TEXT(query)  ((query)->text)
+#define ROWS_MAX     1000000
 
 /* ---- rows of a query ---- */
 
 static uint32_t limit_of(const struct live_query *query)
 {
-    return query->limit == 0 ? ROWS_DEFAULT : query->limit;
+    uint32_t limit = query->limit == 0 ? ROWS_DEFAULT : query->limit;
+    return limit > ROWS_MAX ? ROWS_MAX : limit;
 }
 
 static struct slice keep(struct live_query *query, struct slice text)
@@ -42,6 +43,7 @@ void live_query_fini(struct live_query *query)
     query->frames = NULL;
     query->viewings = NULL;
     query->events = NULL;
+    query->rows = query->rows_max = 0;
     if (query->text != NULL) {
         changes_fini(query->text);
         free(query->text);
@@ -98,12 +100,28 @@ static void add_engine_viewing(void *ctx, const struct viewer_viewing *viewing)
     }
 }
 
+static void sort_events(struct live_query *query);
+
+/* The first ones in order of id, from however many come in no order: at most two pages are kept.
+ * The text stays where it is. */
 static void add_event(void *ctx, struct slice event)
 {
     struct live_query *query = ctx;
-    if (slice_compare(event, query->after) > 0) {
-        struct slice *row = ADD_ROW(query, events);
-        *row = keep(query, event);
+    if (slice_compare(event, query->after) <= 0) {
+        return;
+    }
+    if (query->rows / 2 >= limit_of(query)) {
+        sort_events(query); /* cuts */
+    }
+    *ADD_ROW(query, events) = event;
+}
+
+/* The engine's events may go away while the query is with a reader. */
+static void keep_events(struct live_query *query)
+{
+    sort_events(query);
+    for (uint32_t i = 0; i < query->rows; i++) {
+        query->events[i] = keep(query, query->events[i]);
     }
 }
 
@@ -131,6 +149,7 @@ void answer_done(struct live_query *query)
 static void pass_on(struct live *live, struct live_query *query)
 {
     query->part = live->parts_collected;
+    query->asked_ms = clock_mono_ms();
     bool is_put = query->kind == LIVE_PROFILE_PUT;
     if (!work_put(is_put ? &live->puts : &live->reads, &query->request,
                   is_put ? PUTS_MAX : READS_MAX)) {
@@ -195,6 +214,7 @@ void answer_query(struct live *live, struct live_query *query)
         break;
     case LIVE_EVENTS:
         engine_events(live->engine, add_event, query);
+        keep_events(query);
         break;
     case LIVE_PROFILE_PUT:
     case LIVE_PROFILE_GET:
@@ -239,7 +259,8 @@ static enum err read_viewing(void *ctx, const struct viewing_of_viewer *viewing)
 
 static enum err read_event(void *ctx, struct slice event)
 {
-    add_event(ctx, event);
+    struct live_query *query = ctx;
+    add_event(query, keep(query, event));
     return ERR_NONE;
 }
 
@@ -350,13 +371,16 @@ static enum err read_viewer(struct records_link *link, struct live_query *query)
 {
     bool in_memory = query->attended;
     struct slice engine_groups = query->groups;
+    uint32_t engine_rows = query->rows;
     enum err err = records_viewings(link, query->event, query->viewer, limit_of(query) + 1,
                                     read_viewing, query);
     if (err != ERR_NONE && err != ERR_NOT_FOUND) {
         return err;
     }
     query->attended = in_memory || query->rows > 0;
+    bool more = query->rows - engine_rows > limit_of(query); /* before rows that are the same go */
     sort_viewings(query);
+    query->more |= more;
     err = records_profile_get(link, query->event, query->viewer, read_profile, query);
     if (in_memory) {
         query->groups = engine_groups; /* those that count */
@@ -400,9 +424,8 @@ static enum err read_rows(struct records_link *link, struct live_query *query)
     return err;
 }
 
-void answer_read(struct live *live, struct records_link *link, struct live_query *query)
+void answer_read(struct records_link *link, struct live_query *query)
 {
-    (void)live;
     enum err err = link == NULL ? ERR_DATABASE : read_rows(link, query);
     switch (err) {
     case ERR_NONE:

@@ -11,7 +11,9 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define STOP_MS_MAX 60000 /* for storing everything at stop; the journal has it anyway */
+/* What options leave 0. */
+#define EVENT_TIMEOUT_MS 10000
+#define STOP_TIMEOUT_MS  60000
 
 /* ---- ports ---- */
 
@@ -106,6 +108,7 @@ void live_counters(struct live *live, struct live_counters *counters)
     LIVE_COUNTER_LIST(LIVE_COUNTER_READ)
     LIVE_GAUGE_LIST(LIVE_COUNTER_READ)
 #undef LIVE_COUNTER_READ
+    counters->durable_seq = atomic_load_explicit(&live->durable_seq, memory_order_relaxed);
 }
 
 bool live_ready(struct live *live)
@@ -141,7 +144,14 @@ static void init_ports(struct live *live)
 static void init_state(struct live *live)
 {
     int64_t mono_ms = clock_mono_ms();
-    clock_init(&live->clock, clock_mono_us(), clock_wall_us(), live->store.last_ms);
+    int64_t wall_us = clock_wall_us();
+    clock_init(&live->clock, clock_mono_us(), wall_us, live->store.last_ms);
+    if (live->store.last_ms > wall_us / 1000) {
+        log_line(LOG_WARN, "clock",
+                 "the data folder is %lld ms ahead of this machine's clock; counting goes on from "
+                 "there, and is drawn towards the clock by 1 %%",
+                 (long long)(live->store.last_ms - wall_us / 1000));
+    }
     live->settings_due = true;
     live->flush_ms = mono_ms;
     live->full_ms = mono_ms; /* a full pass at once: it shortens the next recovery */
@@ -160,7 +170,6 @@ static void init_state(struct live *live)
     uint64_t durable_seq = journal_durable_seq(live->journal);
     atomic_store(&live->durable_seq, durable_seq);
     live->sync_appended_seq = durable_seq;
-    GAUGE(live, durable_seq, durable_seq);
     GAUGE(live, covered_seq, live->store.covered_seq);
     GAUGE(live, journal_seq, journal_appended_seq(live->journal));
 }
@@ -187,6 +196,12 @@ enum err live_start(const struct live_options *options, struct live **out, char 
     ASSERT(live != NULL);
     memset(live, 0, sizeof *live);
     live->options = *options;
+    if (options->event_timeout_ms == 0) {
+        live->options.event_timeout_ms = EVENT_TIMEOUT_MS;
+    }
+    if (options->stop_timeout_ms == 0) {
+        live->options.stop_timeout_ms = STOP_TIMEOUT_MS;
+    }
     struct store_options store_options = {
         .data = options->data,
         .records = options->records,
@@ -230,7 +245,7 @@ static void stop_work(struct work *work)
 
 static void stop_threads(struct live *live)
 {
-    atomic_store(&live->stop_by_ms, clock_mono_ms() + STOP_MS_MAX);
+    atomic_store(&live->stop_by_ms, clock_mono_ms() + live->options.stop_timeout_ms);
     atomic_store(&live->stop_engine, true);
     (void)atomic_fetch_add(&live->engine_wait, 0);
     uint64_t one = 1;
@@ -255,28 +270,42 @@ static void stop_threads(struct live *live)
     pthread_join(live->sync_thread, NULL);
 }
 
-static void free_messages(struct live *live)
+static void free_list(struct message *first)
 {
-    while (live->messages_first != NULL) {
-        struct message *message = live->messages_first;
-        live->messages_first = message->next;
+    while (first != NULL) {
+        struct message *message = first;
+        first = message->next;
         if (message->waiting != NULL) {
-            event_free(message->waiting->loaded);
+            event_free(message->waiting->loaded); /* else NULL */
         }
         free(message);
     }
-    while (live->waiting.oldest != NULL) {
-        waiting_remove(&live->waiting, live->waiting.oldest);
+}
+
+/* What came after the engine had ended, and refreshes that nobody waits for. */
+static void free_messages(struct live *live)
+{
+    free_list(live->messages_first);
+    free_list(live->puts_first);
+    for (int list = 0; list < WAITING_LISTS; list++) {
+        while (live->waiting.lists[list].oldest != NULL) {
+            waiting_remove(&live->waiting, live->waiting.lists[list].oldest);
+        }
     }
 }
 
 enum err live_stop(struct live *live)
 {
+    for (uint32_t i = 0; i < live->options.ports; i++) {
+        ASSERT(live->ports[i].in_flight == 0);
+    }
     stop_threads(live);
     uint64_t durable_seq;
     enum err err = journal_sync(live->journal, &durable_seq);
     if (err != ERR_NONE) {
         log_line(LOG_ERROR, "journal", "the last sync failed: %s", err_text(err));
+    } else if (live->gave_up) {
+        err = ERR_DATABASE;
     }
     free_messages(live);
     for (uint32_t i = 0; i < live->options.ports; i++) {

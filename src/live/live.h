@@ -37,6 +37,8 @@ struct live_options {
     int64_t records_flush_ms;    /* new viewings and frames are stored this often */
     int64_t records_interval_ms; /* and viewings that go on this often */
     int64_t profile_timeout_ms;  /* a heartbeat waits so long for its viewer's profile */
+    int64_t event_timeout_ms;    /* and so long for its event; 0: 10 s */
+    int64_t stop_timeout_ms;     /* storing at stop may take so long; 0: a minute */
     bool reject_unknown_viewers;
     bool declared_events; /* accept only events that the record store knows */
     uint32_t ports;
@@ -55,7 +57,9 @@ enum err live_start(const struct live_options *options, struct live **live, char
 struct live_port *live_port_open(struct live *live, uint32_t index, void (*wake)(void *ctx),
                                  void *ctx);
 
-/* Stores everything and stops.  No request may be in flight. */
+/* Stores everything and stops.  No request may be in flight.  ERR_DATABASE: the record store did
+ * not take everything within stop_timeout; the journal has it, and the next start goes on from
+ * there.  ERR_SYNC: the journal's last sync failed. */
 enum err live_stop(struct live *live) WARN_UNUSED;
 
 /* ---- requests ---- */
@@ -148,7 +152,7 @@ struct live_query {
     struct slice after;                  /* in: cursor */
     struct slice name, groups;           /* PROFILE_PUT in; PROFILE_GET, VIEWER out */
     int64_t from_ms, to_ms;              /* in */
-    uint32_t limit;                      /* in: rows at most; 0: 1000 */
+    uint32_t limit;                      /* in: rows at most, a million; 0: 1000 */
     enum live_status status;             /* out */
     int64_t now_ms;                      /* out: the engine's time of the answer */
     uint64_t active;                     /* out */
@@ -164,6 +168,7 @@ struct live_query {
     /* live's own */
     struct changes *text; /* holds the text of the answer */
     uint64_t part;        /* the stored parts that a read must wait for */
+    int64_t asked_ms;     /* monotonic: when it went on to a thread that may block */
 };
 void live_query_fini(struct live_query *query);
 
@@ -183,7 +188,7 @@ void live_port_drain(struct live_port *port);
     X(batches, "batches applied; heartbeats by batches is the mean batch")                         \
     X(syncs, "fdatasync calls on the journal")                                                     \
     X(profiles_loaded, "profiles looked up in the record store")                                   \
-    X(profiles_late, "heartbeats counted without their viewer's profile, which came too late")     \
+    X(profiles_late, "heartbeats counted without their viewer's profile: it came too late or not") \
     X(events_loaded, "events that came back to memory")                                            \
     X(commits, "transactions on the record store")                                                 \
     X(commits_failed, "transactions that failed and were tried again")                             \

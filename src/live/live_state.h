@@ -23,6 +23,8 @@
 #define READS_MAX     4096 /* questions waiting for a reader */
 #define PUTS_MAX      4096 /* profiles waiting to be written */
 #define LOOKUPS_MAX   256  /* profiles in one query */
+#define PUTS_A_ROUND  64   /* profiles in one transaction, and between two parts */
+#define READ_WAIT_MS  5000 /* a question waits so long for the record store; then 503 */
 
 struct live_port {
     /* constant once `open` */
@@ -94,11 +96,16 @@ struct live {
     struct live_beat *ready_first, *ready_last; /* beats whose wait is over */
     struct message *puts_first, *puts_last;     /* profiles to apply with the next record */
     bool settings_due;                          /* the next record begins with the settings */
+    bool handed_back;                           /* ports have acks that they were not told of */
+    uint64_t turn;                              /* its number */
     uint64_t parts_collected;
     bool part_out;       /* the records thread has the part */
+    bool stopping;       /* stop_engine was seen */
+    bool gave_up;        /* at stop: storing took too long */
+    int64_t retry_ms;    /* monotonic, no_space: when to try the journal again */
     int64_t flush_ms;    /* monotonic: when the next pass is due */
     int64_t full_ms;     /* monotonic: when the next full pass is due */
-    bool full_wanted;    /* at stop */
+    bool full_wanted;    /* at stop, and when the journal is full: a full pass at once */
     int64_t batch_us;    /* monotonic: the newest batch */
     int64_t gauges_ms;   /* monotonic: when the gauges are due */
     int64_t time_out_ms; /* monotonic: when to look for waits that took too long */
@@ -117,13 +124,14 @@ struct live {
     pthread_cond_t sync_wanted;
     uint64_t sync_appended_seq; /* under the lock */
     bool sync_stop;
-    _Atomic uint64_t durable_seq; /* written by the sync thread; what acks wait for */
+    _Atomic uint64_t durable_seq; /* only grows; what acks wait for */
     _Atomic uint32_t meeting;     /* see meet() */
 
     pthread_mutex_t part_lock;
     pthread_cond_t part_changed;
     bool part_ready, part_stop; /* under the lock */
     struct changes part;        /* whoever part_ready says: the records thread while true */
+    uint64_t part_seq;          /* likewise: the journal record that its rows reach up to */
     uint64_t parts_done;        /* under the lock; readers wait for it */
     struct work puts;           /* same thread; woken by part_changed */
 
@@ -158,9 +166,27 @@ _Noreturn void live_die(const char *why);
 void *engine_run(void *live);
 void engine_post(struct live *live, struct message *message); /* any thread; takes the message */
 
+/* memory.c, for lookups.c: the beat's last step; with the last one of its request this goes back.
+ */
+void beat_finish(struct live *live, struct live_beat *beat, enum live_status status, uint64_t seq);
+
+/* lookups.c: heartbeats that need an event or a profile; they wait, or come back as ready. */
+void lookups_event(struct live *live, struct live_beat *beat);
+void lookups_profile(struct live *live, struct live_beat *beat);
+/* True: one of the same viewer waits, and this one waits behind it. */
+bool lookups_follow(struct live *live, struct live_beat *beat);
+/* Asks for the profile again; nobody waits. */
+void lookups_refresh(struct live *live, const struct live_beat *beat, struct place *place);
+/* The loader has answered.  True: the entry is a profile to be journaled and applied; then it is
+ * the caller's to remove. */
+bool lookups_answered(struct live *live, struct waiting *waiting);
+/* A profile was put: what the loader may just have read is older. */
+void lookups_put(struct live *live, struct slice event, struct slice viewer, struct slice groups);
+void lookups_time_out(struct live *live);
+
 /* answer.c: queries on the engine's thread, and what a reader adds. */
 void answer_query(struct live *live, struct live_query *query);
-void answer_read(struct live *live, struct records_link *link, struct live_query *query);
+void answer_read(struct records_link *link, struct live_query *query); /* link NULL: away */
 void answer_done(struct live_query *query); /* any thread: hands it back to its port */
 
 /* threads.c: the others. */

@@ -1,13 +1,12 @@
 /* memory.c -- the memory engine: one thread that owns all audiences.
  *
  * A turn: take the messages of other threads and what the ports submitted; look everything up at
- * once; write the journal; apply; hand back.  Heartbeats that need an event or a profile first wait
- * in waiting.h and come back with a later turn.  Then questions, then rows for the record store. */
+ * once; write the journal; apply; hand back.  Heartbeats that need an event or a profile first go
+ * to lookups.c and come back with a later turn.  Then questions, then rows for the record store. */
 #define _GNU_SOURCE
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "core/member.h"
 #include "journal/entry.h"
 #include "live/live_state.h"
 
@@ -16,7 +15,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define TIME_OUT_EVERY_MS 20
+#define RETRY_MS 200 /* the journal's full disk is looked at again */
 
 /* One turn's work: too large for a stack, owned by the engine's thread. */
 struct turn {
@@ -30,7 +29,7 @@ struct turn {
 
 /* ---- handing back ---- */
 
-static void finish(struct live *live, struct live_beat *beat, enum live_status status, uint64_t seq)
+void beat_finish(struct live *live, struct live_beat *beat, enum live_status status, uint64_t seq)
 {
     struct live_heartbeats *request = beat->request;
     beat->status = status;
@@ -60,12 +59,17 @@ static void finish(struct live *live, struct live_beat *beat, enum live_status s
     if (++request->finished == request->count) {
         bool put = ring_put(&request->request.port->acks, request);
         ASSERT(put); /* as many slots as requests in flight */
+        live->handed_back = true;
     }
 }
 
 /* Wakes the ports that have something they may drain. */
 static void wake_ports(struct live *live)
 {
+    if (!live->handed_back) {
+        return;
+    }
+    live->handed_back = false;
     meet(live); /* the sync thread, which stores durable_seq and then looks at the rings */
     uint64_t durable_seq = atomic_load_explicit(&live->durable_seq, memory_order_acquire);
     bool sync = live->options.durability == LIVE_SYNC;
@@ -75,164 +79,6 @@ static void wake_ports(struct live *live)
             (!sync || durable_seq >= engine_seq(live->engine))) {
             port->wake(port->ctx);
         }
-    }
-}
-
-/* ---- waiting ---- */
-
-/* Puts the beats of a list at the end of those that are ready. */
-static void release(struct live *live, struct live_beat *first)
-{
-    while (first != NULL) {
-        struct live_beat *beat = first;
-        first = beat->next;
-        beat->next = NULL;
-        if (live->ready_last != NULL) {
-            live->ready_last->next = beat;
-        } else {
-            live->ready_first = beat;
-        }
-        live->ready_last = beat;
-    }
-}
-
-static void park(struct live *live, struct live_beat *beat, bool event)
-{
-    const struct heartbeat *heartbeat = &beat->heartbeat;
-    struct slice viewer = event ? SLICE_EMPTY : heartbeat->viewer;
-    struct waiting *waiting = waiting_find(&live->waiting, heartbeat->event, viewer);
-    if (waiting == NULL) {
-        waiting = waiting_add(&live->waiting, heartbeat->event, viewer, clock_mono_ms());
-        if (waiting == NULL) {
-            finish(live, beat, LIVE_BUSY, 0);
-            return;
-        }
-        waiting_queue_put(&live->lookups, waiting);
-    }
-    if (waiting->timed_out) {
-        /* The loader is late; nobody waits for it any more. */
-        beat->heartbeat.flags |= HEARTBEAT_GROUPS;
-        beat->heartbeat.groups = SLICE_EMPTY;
-        COUNT(live, profiles_late, 1);
-        beat->next = NULL;
-        release(live, beat);
-        return;
-    }
-    waiting_push(&live->waiting, waiting, beat);
-}
-
-static void refresh_profile(struct live *live, struct live_beat *beat, struct place *place)
-{
-    const struct heartbeat *heartbeat = &beat->heartbeat;
-    engine_profile_asked(live->engine, place, engine_now_ms(live->engine) + 60000);
-    if (waiting_find(&live->waiting, heartbeat->event, heartbeat->viewer) == NULL) {
-        struct waiting *waiting =
-            waiting_add(&live->waiting, heartbeat->event, heartbeat->viewer, clock_mono_ms());
-        if (waiting != NULL) { /* else in a minute */
-            waiting_queue_put(&live->lookups, waiting);
-        }
-    }
-}
-
-static void refuse_all(struct live *live, struct live_beat *first, enum live_status status)
-{
-    while (first != NULL) {
-        struct live_beat *beat = first;
-        first = beat->next;
-        finish(live, beat, status, 0);
-    }
-}
-
-static void event_loaded(struct live *live, struct waiting *waiting)
-{
-    struct live_beat *beats = waiting_take(&live->waiting, waiting);
-    if (waiting->err == ERR_NONE) {
-        COUNT(live, events_loaded, 1);
-        if (engine_adopt(live->engine, waiting->loaded, true)) {
-            release(live, beats);
-        } else {
-            event_free(waiting->loaded);
-            refuse_all(live, beats, LIVE_EVENTS_FULL);
-        }
-    } else if (waiting->err != ERR_NOT_FOUND) {
-        refuse_all(live, beats, LIVE_RECORDS_AWAY);
-    } else if (live->options.declared_events) {
-        refuse_all(live, beats, LIVE_UNKNOWN_EVENT);
-    } else if (engine_add_event(live->engine, waiting_event(waiting))) {
-        release(live, beats);
-    } else {
-        refuse_all(live, beats, LIVE_EVENTS_FULL);
-    }
-    waiting_remove(&live->waiting, waiting);
-}
-
-/* Lets the beats of an entry go on, with the groups that were found or without any. */
-static void go_on(struct live *live, struct waiting *waiting, uint8_t flags)
-{
-    struct live_beat *beats = waiting_take(&live->waiting, waiting);
-    for (struct live_beat *beat = beats; beat != NULL; beat = beat->next) {
-        beat->heartbeat.flags |= flags;
-        beat->heartbeat.groups = SLICE_EMPTY;
-        if (waiting->groups_len > 0 && (flags & HEARTBEAT_PROFILE)) {
-            beat->groups = memory_alloc(waiting->groups_len);
-            memcpy(beat->groups, waiting->groups, waiting->groups_len);
-            beat->heartbeat.groups = slice_of(beat->groups, waiting->groups_len);
-        }
-    }
-    release(live, beats);
-}
-
-/* A profile is an input of the engine: it is journaled with the next record. */
-static void put_later(struct live *live, struct message *message)
-{
-    message->next = NULL;
-    if (live->puts_last != NULL) {
-        live->puts_last->next = message;
-    } else {
-        live->puts_first = message;
-    }
-    live->puts_last = message;
-}
-
-/* True when the message was taken over. */
-static bool profile_loaded(struct live *live, struct message *message)
-{
-    struct waiting *waiting = message->waiting;
-    COUNT(live, profiles_loaded, 1);
-    if (waiting->err != ERR_NONE) {
-        if (waiting->first != NULL) {
-            LOG_EVERY(10000, LOG_WARN, "profiles", "look-up failed (%s); counting without groups",
-                      err_text(waiting->err));
-        }
-        go_on(live, waiting, HEARTBEAT_GROUPS);
-    } else if (!waiting->found && live->options.reject_unknown_viewers) {
-        refuse_all(live, waiting_take(&live->waiting, waiting), LIVE_UNKNOWN_VIEWER);
-    } else if (waiting->first == NULL) {
-        put_later(live, message); /* a refresh, or too late for those who waited */
-        return true;
-    } else {
-        go_on(live, waiting, HEARTBEAT_GROUPS | HEARTBEAT_PROFILE);
-    }
-    waiting_remove(&live->waiting, waiting);
-    return false;
-}
-
-static void time_out_waits(struct live *live)
-{
-    int64_t now_ms = clock_mono_ms();
-    if (now_ms < live->time_out_ms) {
-        return;
-    }
-    live->time_out_ms = now_ms + TIME_OUT_EVERY_MS;
-    int64_t before_ms = now_ms - live->options.profile_timeout_ms;
-    for (struct waiting *at = live->waiting.oldest; at != NULL && at->since_ms <= before_ms;
-         at = at->newer) {
-        if (at->is_event || at->timed_out) {
-            continue; /* an event is waited for: nothing can be counted without it */
-        }
-        at->timed_out = true;
-        COUNT(live, profiles_late, at->first != NULL);
-        go_on(live, at, HEARTBEAT_GROUPS);
     }
 }
 
@@ -257,14 +103,26 @@ void engine_post(struct live *live, struct message *message)
     }
 }
 
+/* A profile is an input of the engine: it is journaled with the next record. */
+static void put_later(struct live *live, struct message *message)
+{
+    message->next = NULL;
+    if (live->puts_last != NULL) {
+        live->puts_last->next = message;
+    } else {
+        live->puts_first = message;
+    }
+    live->puts_last = message;
+}
+
 static void part_committed(struct live *live)
 {
     live->part_out = false;
     engine_committed(live->engine);
-    uint64_t covered_seq = live->part.covered_seq;
-    if (covered_seq > 0) {
-        GAUGE(live, covered_seq, covered_seq);
-        enum err err = journal_remove_covered(live->journal, covered_seq);
+    uint64_t covered = live->part.covered_seq;
+    if (covered > 0) {
+        GAUGE(live, covered_seq, covered);
+        enum err err = journal_remove_covered(live->journal, covered);
         if (err != ERR_NONE) {
             LOG_EVERY(60000, LOG_WARN, "journal", "an old segment could not be removed: %s",
                       err_text(err));
@@ -272,38 +130,58 @@ static void part_committed(struct live *live)
     }
 }
 
-static bool take_messages(struct live *live)
+/* The put is in force, or it was not journaled: whoever put it may try again. */
+static void end_put(struct live *live, struct message *message, enum live_status status)
+{
+    if (message->kind == MESSAGE_PUT) {
+        message->query->status = status;
+        answer_done(message->query);
+    } else {
+        waiting_remove(&live->waiting, message->waiting);
+    }
+    free(message);
+}
+
+static void take_message(struct live *live, struct message *message)
+{
+    const struct live_query *query = message->query;
+    switch (message->kind) {
+    case MESSAGE_LOADED:
+        if (lookups_answered(live, message->waiting)) {
+            put_later(live, message);
+            return;
+        }
+        break;
+    case MESSAGE_PUT:
+        lookups_put(live, query->event, query->viewer, query->groups);
+        if (engine_has_event(live->engine, query->event)) {
+            put_later(live, message);
+        } else {
+            end_put(live, message, LIVE_OK); /* changes nothing in memory: no input */
+        }
+        return;
+    case MESSAGE_COMMITTED:
+        part_committed(live);
+        break;
+    }
+    free(message);
+}
+
+static void take_messages(struct live *live)
 {
     if (!atomic_load_explicit(&live->messages_there, memory_order_relaxed)) {
-        return false; /* a hint; whoever sets it wakes us */
+        return; /* a hint; whoever sets it wakes us */
     }
     pthread_mutex_lock(&live->messages_lock);
     struct message *first = live->messages_first;
     live->messages_first = live->messages_last = NULL;
     atomic_store_explicit(&live->messages_there, false, memory_order_relaxed);
     pthread_mutex_unlock(&live->messages_lock);
-    bool any = first != NULL;
     while (first != NULL) {
         struct message *message = first;
         first = message->next;
-        switch (message->kind) {
-        case MESSAGE_LOADED:
-            if (message->waiting->is_event) {
-                event_loaded(live, message->waiting);
-            } else if (profile_loaded(live, message)) {
-                continue;
-            }
-            break;
-        case MESSAGE_PUT:
-            put_later(live, message);
-            continue;
-        case MESSAGE_COMMITTED:
-            part_committed(live);
-            break;
-        }
-        free(message);
+        take_message(live, message);
     }
-    return any;
 }
 
 /* ---- taking from the ports ---- */
@@ -354,6 +232,7 @@ static void take_from_port(struct turn *turn, struct live_port *port)
 
 static void take_beats(struct live *live, struct turn *turn)
 {
+    live->turn++;
     turn->count = 0;
     turn->queries_first = turn->queries_last = NULL;
     turn->more = false;
@@ -365,9 +244,11 @@ static void take_beats(struct live *live, struct turn *turn)
         }
         add_beat(turn, beat);
     }
+    /* Each turn another port comes first: one that always fills the turn must not starve others. */
     for (uint32_t i = 0; i < live->options.ports; i++) {
-        if (live->ports[i].open) {
-            take_from_port(turn, &live->ports[i]);
+        struct live_port *port = &live->ports[(live->turn + i) % live->options.ports];
+        if (port->open) {
+            take_from_port(turn, port);
         }
     }
     turn->more |= live->ready_first != NULL;
@@ -395,14 +276,6 @@ static enum live_status status_of(enum place_outcome outcome)
     return LIVE_BUSY;
 }
 
-/* A leave that came while its viewer's first heartbeat still waits must wait behind it. */
-static bool must_follow(struct live *live, const struct heartbeat *heartbeat,
-                        const struct place *place)
-{
-    return (heartbeat->flags & HEARTBEAT_LEAVING) && place->viewer_no == MEMBER_NONE &&
-           waiting_find(&live->waiting, heartbeat->event, heartbeat->viewer) != NULL;
-}
-
 /* Sends away what cannot be applied now. */
 static void sort_out(struct live *live, struct turn *turn)
 {
@@ -411,30 +284,32 @@ static void sort_out(struct live *live, struct turn *turn)
         struct live_beat *beat = turn->beats[i];
         switch (place->outcome) {
         case PLACE_READY:
-            if (must_follow(live, &beat->heartbeat, place)) {
-                park(live, beat, false);
+            if (lookups_follow(live, beat)) {
                 turn->beats[i] = NULL;
             } else if (place->refresh) {
-                refresh_profile(live, beat, place);
+                lookups_refresh(live, beat, place);
             }
             break;
         case PLACE_NEED_EVENT:
+            lookups_event(live, beat);
+            turn->beats[i] = NULL;
+            break;
         case PLACE_NEED_PROFILE:
-            park(live, beat, place->outcome == PLACE_NEED_EVENT);
+            lookups_profile(live, beat);
             turn->beats[i] = NULL;
             break;
         case PLACE_SESSIONS_FULL:
         case PLACE_VIEWERS_FULL:
         case PLACE_GROUPS_FULL:
         case PLACE_BACKLOG:
-            finish(live, beat, status_of(place->outcome), 0);
+            beat_finish(live, beat, status_of(place->outcome), 0);
             turn->beats[i] = NULL;
             break;
         }
     }
 }
 
-static size_t encode_inputs(struct live *live)
+static size_t encode_settings(struct live *live)
 {
     size_t used = 0;
     if (live->settings_due) {
@@ -486,16 +361,28 @@ static void apply_puts(struct live *live, const struct message *end)
         struct entry entry = profile_entry(message);
         engine_profile(live->engine, entry.heartbeat.event, entry.heartbeat.viewer,
                        entry.heartbeat.groups);
-        if (message->kind == MESSAGE_PUT) {
-            message->query->status = LIVE_OK;
-            answer_done(message->query);
-        } else {
-            waiting_remove(&live->waiting, message->waiting);
-        }
-        free(message);
+        end_put(live, message, LIVE_OK);
     }
     if (live->puts_first == NULL) {
         live->puts_last = NULL;
+    }
+}
+
+/* The disk is full: nobody waits for an answer until there is room.  (The record store has the
+ * profile already; to put it again does no harm.)  What was only looked up stays: as many as the
+ * table of those who wait may hold. */
+static void refuse_puts(struct live *live)
+{
+    struct message *at = live->puts_first;
+    live->puts_first = live->puts_last = NULL;
+    while (at != NULL) {
+        struct message *message = at;
+        at = message->next;
+        if (message->kind == MESSAGE_PUT) {
+            end_put(live, message, LIVE_NO_SPACE);
+        } else {
+            put_later(live, message);
+        }
     }
 }
 
@@ -512,6 +399,12 @@ static void wake_sync(struct live *live, uint64_t seq)
     pthread_mutex_unlock(&live->sync_lock);
 }
 
+static uint64_t covered_seq(struct live *live)
+{
+    /* This thread's own. */
+    return atomic_load_explicit(&live->counters.covered_seq, memory_order_relaxed);
+}
+
 /* Appends one record.  False when the disk is full (nothing was written). */
 static bool append(struct live *live, size_t used, uint64_t *seq)
 {
@@ -521,30 +414,48 @@ static bool append(struct live *live, size_t used, uint64_t *seq)
     if (err != ERR_NONE && !full) {
         live_die(err_text(err));
     }
-    if (full) {
-        LOG_EVERY(5000, LOG_ERROR, "journal", "heartbeats are answered 503: %s",
-                  err == ERR_FULL ? "journal-max is reached" : err_text(err));
-    }
     atomic_store_explicit(&live->no_space, full, memory_order_relaxed);
-    return !full;
+    if (!full) {
+        return true;
+    }
+    LOG_EVERY(5000, LOG_ERROR, "journal", "heartbeats are answered 503: %s",
+              err == ERR_FULL ? "journal-max is reached" : err_text(err));
+    live->retry_ms = clock_mono_ms() + RETRY_MS;
+    if (covered_seq(live) < engine_seq(live->engine)) {
+        live->full_wanted = true; /* segments that the records cover go, and make room */
+    }
+    return false;
 }
 
-/* One journal record and what it holds: heartbeats from *next on, as many as fit. */
-static void commit_record(struct live *live, struct turn *turn, uint32_t *next)
+/* Encodes heartbeats from `first` on, as many as fit; *end is the first that does not. */
+static size_t encode_beats(struct live *live, struct turn *turn, size_t used, uint32_t first,
+                           uint32_t *end)
 {
-    struct message *puts_end;
-    size_t used = encode_puts(live, encode_inputs(live), &puts_end);
-    uint32_t first = *next, end = first;
-    for (; end < turn->count && used + JOURNAL_ENTRY_BYTES_MAX <= JOURNAL_RECORD_BYTES_MAX; end++) {
-        if (turn->beats[end] == NULL) {
+    uint32_t i = first;
+    for (; i < turn->count && used + JOURNAL_ENTRY_BYTES_MAX <= JOURNAL_RECORD_BYTES_MAX; i++) {
+        if (turn->beats[i] == NULL) {
             continue;
         }
-        struct heartbeat *heartbeat = &turn->beats[end]->heartbeat;
-        if (turn->places[end].same_groups && !(heartbeat->flags & HEARTBEAT_PROFILE)) {
+        struct heartbeat *heartbeat = &turn->beats[i]->heartbeat;
+        if (turn->places[i].same_groups && !(heartbeat->flags & HEARTBEAT_PROFILE)) {
             heartbeat->flags &= (uint8_t)~HEARTBEAT_GROUPS;
             heartbeat->groups = SLICE_EMPTY;
         }
         used += entry_heartbeat_encode(heartbeat, live->payload + used);
+    }
+    *end = i;
+    return used;
+}
+
+/* One journal record and what it holds: heartbeats from *next on, as many as fit; behind the last
+ * of them profiles.  (Not before: the places were looked up with the groups of before.) */
+static void commit_record(struct live *live, struct turn *turn, uint32_t *next)
+{
+    struct message *puts_end = live->puts_first;
+    uint32_t first = *next, end;
+    size_t used = encode_beats(live, turn, encode_settings(live), first, &end);
+    if (end == turn->count) {
+        used = encode_puts(live, used, &puts_end);
     }
     *next = end;
     if (used == 0) {
@@ -556,7 +467,6 @@ static void commit_record(struct live *live, struct turn *turn, uint32_t *next)
         live->settings_due = false;
         engine_begin(live->engine, seq, engine_now_ms(live->engine));
         wake_sync(live, seq); /* the disk works while we do */
-        apply_puts(live, puts_end);
         COUNT(live, batches, 1);
     }
     uint32_t applied = 0;
@@ -568,9 +478,28 @@ static void commit_record(struct live *live, struct turn *turn, uint32_t *next)
             applied++;
             engine_apply(live->engine, turn->heartbeats[i], &turn->places[i]);
         }
-        finish(live, turn->beats[i], written ? LIVE_OK : LIVE_NO_SPACE, seq);
+        beat_finish(live, turn->beats[i], written ? LIVE_OK : LIVE_NO_SPACE, seq);
     }
     COUNT(live, heartbeats_counted, applied);
+    if (written) {
+        apply_puts(live, puts_end);
+    } else {
+        refuse_puts(live);
+    }
+}
+
+/* Is there something to write besides heartbeats?  While the disk is full: whether it still is.
+ * (Whoever sends heartbeats may have gone away, because live_ready says no.) */
+static bool record_due(struct live *live)
+{
+    if (!atomic_load_explicit(&live->no_space, memory_order_relaxed)) {
+        return live->puts_first != NULL;
+    }
+    if (clock_mono_ms() < live->retry_ms) {
+        return false;
+    }
+    live->settings_due = true;
+    return true;
 }
 
 static void run_batch(struct live *live, struct turn *turn)
@@ -583,7 +512,6 @@ static void run_batch(struct live *live, struct turn *turn)
         commit_record(live, turn, &next);
     } while (next < turn->count);
     live->batch_us = clock_mono_us();
-    wake_ports(live);
 }
 
 /* ---- questions ---- */
@@ -628,6 +556,7 @@ static void run_records(struct live *live)
     engine_begin(live->engine, engine_seq(live->engine), clock_now_ms(&live->clock));
     if (engine_collect(live->engine, &live->part, PART_ROWS_MAX)) {
         live->part_out = true;
+        live->part_seq = engine_seq(live->engine);
         live->parts_collected++;
         pthread_mutex_lock(&live->part_lock);
         live->part_ready = true;
@@ -670,7 +599,32 @@ static bool something_there(struct live *live, bool gathering)
             return true;
         }
     }
-    return atomic_load(&live->stop_engine);
+    return !live->stopping && atomic_load(&live->stop_engine);
+}
+
+static void at_most(int64_t *sleep_us, int64_t us)
+{
+    *sleep_us = *sleep_us > us ? us : *sleep_us;
+}
+
+/* How long until the next thing is due, when nothing comes. */
+static int64_t idle_us(struct live *live, int64_t now_us)
+{
+    int64_t sleep_us = 1000000; /* gauges */
+    if (!live->part_out) {
+        at_most(&sleep_us, live->full_wanted ? 0 : live->flush_ms * 1000 - now_us);
+    }
+    if (live->waiting.count > 0) {
+        at_most(&sleep_us, 50000);
+    }
+    if (atomic_load_explicit(&live->no_space, memory_order_relaxed)) {
+        at_most(&sleep_us, live->retry_ms * 1000 - now_us);
+    }
+    if (live->stopping) {
+        int64_t by_ms = atomic_load_explicit(&live->stop_by_ms, memory_order_relaxed);
+        at_most(&sleep_us, by_ms * 1000 - now_us);
+    }
+    return sleep_us;
 }
 
 /* Sleeps until something comes, at most until the next thing is due. */
@@ -679,13 +633,7 @@ static void wait_for_work(struct live *live)
     int64_t now_us = clock_mono_us();
     int64_t gather_us = live->batch_us + live->options.sync_gather_ms * 1000 - now_us;
     bool gathering = gather_us > 0;
-    int64_t sleep_us = gathering ? gather_us : live->flush_ms * 1000 - now_us;
-    if (!gathering && (live->part_out || sleep_us > 1000000)) {
-        sleep_us = 1000000;
-    }
-    if (!gathering && live->waiting.count > 0 && sleep_us > 50000) {
-        sleep_us = 50000;
-    }
+    int64_t sleep_us = gathering ? gather_us : idle_us(live, now_us);
     if (sleep_us <= 0) {
         return;
     }
@@ -707,13 +655,13 @@ static bool all_stored(struct live *live)
 {
     if (clock_mono_ms() >= atomic_load_explicit(&live->stop_by_ms, memory_order_relaxed)) {
         log_line(LOG_WARN, "records", "gave up storing; the journal has it all");
+        live->gave_up = true;
         return true;
     }
     if (live->part_out || engine_collecting(live->engine)) {
         return false;
     }
-    if (atomic_load_explicit(&live->counters.covered_seq, memory_order_relaxed) >=
-        engine_seq(live->engine)) {
+    if (covered_seq(live) >= engine_seq(live->engine)) {
         return true;
     }
     live->full_wanted = true;
@@ -726,16 +674,18 @@ void *engine_run(void *ctx)
     pthread_setname_np(pthread_self(), "engine");
     struct turn *turn = memory_alloc(sizeof *turn);
     for (;;) {
-        (void)take_messages(live);
+        take_messages(live);
         take_beats(live, turn);
-        if (turn->count > 0 || live->puts_first != NULL) {
+        if (turn->count > 0 || record_due(live)) {
             run_batch(live, turn);
         }
         run_queries(live, turn);
-        time_out_waits(live);
+        lookups_time_out(live);
+        wake_ports(live);
         run_records(live);
         run_gauges(live);
-        if (atomic_load(&live->stop_engine) && turn->count == 0 && all_stored(live)) {
+        live->stopping = live->stopping || atomic_load(&live->stop_engine);
+        if (live->stopping && turn->count == 0 && all_stored(live)) {
             break;
         }
         if (!turn->more && live->ready_first == NULL) {

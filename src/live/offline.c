@@ -20,6 +20,7 @@ struct offline {
     uint64_t since_look;
     bool settings_due;
     bool no_profiles; /* the record store has none at all */
+    bool stuck;       /* a commit failed: nothing more can be stored */
     struct changes changes;
     size_t used; /* bytes of the record at hand */
     int64_t record_ms, time_ms;
@@ -71,24 +72,34 @@ static void encode_settings(struct offline *offline)
     offline->settings_due = false;
 }
 
-static enum err store_all(struct offline *offline, char *why, size_t why_bytes)
+/* A record with the time reached: what comes after the records' position must not be earlier. */
+static enum err append_time(struct offline *offline)
 {
-    struct store *store = &offline->store;
-    /* A record with the time reached: what comes after the records' position must not be earlier.
-     */
+    struct engine *engine = offline->store.engine;
     uint64_t seq;
     offline->used = 0;
     encode_settings(offline);
-    enum err appended = journal_append(store->journal, engine_now_ms(store->engine),
-                                       slice_of(offline->payload, offline->used), &seq);
-    if (appended != ERR_NONE) {
-        (void)snprintf(why, why_bytes, "journal: %s", err_text(appended));
-        return appended;
+    enum err err = journal_append(offline->store.journal, engine_now_ms(engine),
+                                  slice_of(offline->payload, offline->used), &seq);
+    if (err == ERR_NONE) {
+        engine_begin(engine, seq, engine_now_ms(engine));
     }
-    engine_begin(store->engine, seq, engine_now_ms(store->engine));
+    return err;
+}
+
+static enum err commit_all(struct offline *offline, char *why, size_t why_bytes)
+{
+    struct store *store = &offline->store;
+    uint64_t durable_seq;
+    /* The journal first: after a power cut no row may be newer than its end. */
+    enum err err = journal_sync(store->journal, &durable_seq);
+    if (err != ERR_NONE) {
+        (void)snprintf(why, why_bytes, "journal: %s", err_text(err));
+        return err;
+    }
     engine_collect_begin(store->engine, true);
     while (engine_collect(store->engine, &offline->changes, PART_ROWS_MAX)) {
-        enum err err = records_commit(store->link, &offline->changes);
+        err = records_commit(store->link, &offline->changes);
         if (err != ERR_NONE) {
             (void)snprintf(why, why_bytes, "records: %s", records_why(store->link));
             return err;
@@ -102,9 +113,30 @@ static enum err store_all(struct offline *offline, char *why, size_t why_bytes)
             }
         }
     }
+    return ERR_NONE;
+}
+
+static enum err store_all(struct offline *offline, char *why, size_t why_bytes)
+{
+    if (offline->stuck) {
+        return ERR_DATABASE; /* a part is lost; recovery makes it anew from the journal */
+    }
+    enum err appended = append_time(offline);
+    enum err err = ERR_NONE;
+    if (appended == ERR_NONE || appended == ERR_FULL) { /* full: storing makes room */
+        err = commit_all(offline, why, why_bytes);
+        offline->stuck = err != ERR_NONE;
+    }
+    if (err == ERR_NONE && appended == ERR_FULL) {
+        appended = append_time(offline);
+    }
+    if (err == ERR_NONE && appended != ERR_NONE) {
+        (void)snprintf(why, why_bytes, "journal: %s", err_text(appended));
+        return appended;
+    }
     offline->store_next_ms = clock_mono_ms() + offline->store_every_ms;
     offline->settings_due = true;
-    return ERR_NONE;
+    return err;
 }
 
 /* Stores when it is time, or when half the bound on what waits is reached. */
@@ -126,9 +158,16 @@ static enum err store_some(struct offline *offline, size_t counted, char *why, s
 
 /* ---- looking up ---- */
 
-static enum err fetch_event(struct store *store, struct slice id, char *why, size_t why_bytes)
+static enum err fetch_event(struct offline *offline, struct slice id, char *why, size_t why_bytes)
 {
-    struct event *event;
+    struct store *store = &offline->store;
+    if (engine_events_count(store->engine) >= store->cfg.events_max) {
+        enum err err = store_all(offline, why, why_bytes); /* idle ones leave memory */
+        if (err != ERR_NONE) {
+            return err;
+        }
+    }
+    struct event *event = NULL;
     bool room;
     enum err err = records_event_load(store->link, &store->cfg, id, &event);
     if (err == ERR_NONE) {
@@ -140,6 +179,7 @@ static enum err fetch_event(struct store *store, struct slice id, char *why, siz
         return err;
     }
     if (!room) {
+        event_free(event);
         (void)snprintf(why, why_bytes, "events-max is reached at event %.*s", SLICE_ARG(id));
         return ERR_FULL;
     }
@@ -151,8 +191,7 @@ static enum err fetch_events(struct offline *offline, size_t count, char *why, s
     for (size_t i = 0; i < count; i++) {
         if (offline->places[i].outcome == PLACE_NEED_EVENT &&
             !engine_has_event(offline->store.engine, offline->pointers[i]->event)) {
-            enum err err =
-                fetch_event(&offline->store, offline->pointers[i]->event, why, why_bytes);
+            enum err err = fetch_event(offline, offline->pointers[i]->event, why, why_bytes);
             if (err != ERR_NONE) {
                 return err;
             }
@@ -205,26 +244,29 @@ static bool outcome_is(const struct offline *offline, size_t count, enum place_o
     return false;
 }
 
-/* Finds all places, with events and profiles fetched on the way. */
+/* Finds all places, with events and profiles fetched on the way.  Storing lets idle events leave
+ * memory, also one that the batch comes back to: so it begins anew. */
 static enum err place_all(struct offline *offline, struct offline_beat *beats, size_t count,
                           char *why, size_t why_bytes)
 {
-    struct engine *engine = offline->store.engine;
-    enum err err = ERR_NONE;
-    engine_place(engine, offline->pointers, offline->places, count);
-    if (outcome_is(offline, count, PLACE_NEED_EVENT)) {
-        err = fetch_events(offline, count, why, why_bytes);
-        engine_place(engine, offline->pointers, offline->places, count);
+    bool stored = false;
+    for (;;) {
+        enum err err;
+        engine_place(offline->store.engine, offline->pointers, offline->places, count);
+        if (outcome_is(offline, count, PLACE_NEED_EVENT)) {
+            err = fetch_events(offline, count, why, why_bytes);
+        } else if (outcome_is(offline, count, PLACE_NEED_PROFILE)) {
+            err = fetch_profiles(offline, beats, count, why, why_bytes);
+        } else if (!stored && outcome_is(offline, count, PLACE_BACKLOG)) {
+            stored = true;
+            err = store_all(offline, why, why_bytes);
+        } else {
+            return ERR_NONE;
+        }
+        if (err != ERR_NONE) {
+            return err;
+        }
     }
-    if (err == ERR_NONE && outcome_is(offline, count, PLACE_NEED_PROFILE)) {
-        err = fetch_profiles(offline, beats, count, why, why_bytes);
-        engine_place(engine, offline->pointers, offline->places, count);
-    }
-    if (err == ERR_NONE && outcome_is(offline, count, PLACE_BACKLOG)) {
-        err = store_all(offline, why, why_bytes);
-        engine_place(engine, offline->pointers, offline->places, count);
-    }
-    return err;
 }
 
 /* ---- counting ---- */
@@ -240,12 +282,10 @@ static void encode(struct offline *offline, const struct offline_beat *beat)
     offline->used += entry_heartbeat_encode(&beat->heartbeat, offline->payload + offline->used);
 }
 
-/* One record: beats from *next on, as many as fit.  Written, then applied. */
-static enum err record(struct offline *offline, const struct offline_beat *beats, size_t count,
-                       size_t *next, uint64_t *refused)
+static size_t encode_record(struct offline *offline, const struct offline_beat *beats, size_t first,
+                            size_t count)
 {
-    struct engine *engine = offline->store.engine;
-    size_t first = *next, end = first;
+    size_t end = first;
     offline->used = 0;
     offline->record_ms = offline->time_ms = beats[first].time_ms;
     if (offline->settings_due) {
@@ -258,53 +298,82 @@ static enum err record(struct offline *offline, const struct offline_beat *beats
             encode(offline, &beats[end]);
         }
     }
-    *next = end;
+    return end;
+}
+
+/* One record: beats from *next on, as many as fit.  Written, then applied.  ERR_FULL: nothing was
+ * done. */
+static enum err record(struct offline *offline, const struct offline_beat *beats, size_t count,
+                       size_t *next, struct offline_result *result)
+{
+    struct engine *engine = offline->store.engine;
+    bool settings = offline->settings_due;
+    size_t first = *next, end = encode_record(offline, beats, first, count);
     uint64_t seq = engine_seq(engine);
     if (offline->used > 0) {
         enum err err = journal_append(offline->store.journal, offline->record_ms,
                                       slice_of(offline->payload, offline->used), &seq);
         if (err != ERR_NONE) {
+            offline->settings_due = settings;
             return err;
         }
     }
+    *next = end;
     for (size_t i = first; i < end; i++) {
         if (offline->places[i].outcome == PLACE_READY) {
             engine_begin(engine, seq, beats[i].time_ms);
             engine_apply(engine, &beats[i].heartbeat, &offline->places[i]);
+            result->counted++;
         } else {
-            (*refused)++;
+            result->refused++;
         }
     }
     return ERR_NONE;
 }
 
 enum err offline_count(struct offline *offline, struct offline_beat *beats, size_t count,
-                       uint64_t *refused, char *why, size_t why_bytes)
+                       struct offline_result *result, char *why, size_t why_bytes)
 {
     ASSERT(count <= OFFLINE_BATCH_MAX);
-    for (size_t i = 0; i < count; i++) {
-        offline->pointers[i] = &beats[i].heartbeat;
-    }
-    enum err err = place_all(offline, beats, count, why, why_bytes);
     size_t next = 0;
-    while (err == ERR_NONE && next < count) {
-        err = record(offline, beats, count, &next, refused);
+    bool stored = false; /* since the last record */
+    while (next < count) {
+        size_t left = count - next;
+        for (size_t i = 0; i < left; i++) {
+            offline->pointers[i] = &beats[next + i].heartbeat;
+        }
+        enum err err = place_all(offline, beats + next, left, why, why_bytes);
         if (err != ERR_NONE) {
+            return err;
+        }
+        size_t done = 0;
+        err = record(offline, beats + next, left, &done, result);
+        next += done;
+        if (err == ERR_FULL && !stored) {
+            stored = true; /* what the records cover leaves the journal; the places are void */
+            err = store_all(offline, why, why_bytes);
+            if (err != ERR_NONE) {
+                return err;
+            }
+        } else if (err != ERR_NONE) {
             (void)snprintf(why, why_bytes, "journal: %s", err_text(err));
+            return err;
+        } else {
+            stored = false;
         }
     }
-    if (err == ERR_NONE) {
-        err = store_some(offline, count, why, why_bytes);
-    }
-    return err;
+    return store_some(offline, count, why, why_bytes);
 }
 
 enum err offline_close(struct offline *offline, char *why, size_t why_bytes)
 {
+    (void)snprintf(why, why_bytes, "records: not everything is stored; the journal has it");
     enum err err = store_all(offline, why, why_bytes);
     uint64_t durable_seq;
-    if (err == ERR_NONE && (err = journal_sync(offline->store.journal, &durable_seq)) != ERR_NONE) {
-        (void)snprintf(why, why_bytes, "journal: %s", err_text(err));
+    enum err synced = journal_sync(offline->store.journal, &durable_seq);
+    if (err == ERR_NONE && synced != ERR_NONE) {
+        (void)snprintf(why, why_bytes, "journal: %s", err_text(synced));
+        err = synced;
     }
     changes_fini(&offline->changes);
     store_close(&offline->store);

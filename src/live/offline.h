@@ -24,11 +24,16 @@ enum err offline_open(const struct store_options *options, int64_t store_every_m
                       struct offline **offline, char *why, size_t why_bytes) WARN_UNUSED;
 /* The trace must not begin before this. */
 int64_t offline_last_ms(const struct offline *offline);
+/* What came of the heartbeats so far: of a batch that failed, some may be counted. */
+struct offline_result {
+    uint64_t counted, refused; /* refused: they hit a bound */
+};
+
 /* Counts up to OFFLINE_BATCH_MAX heartbeats; times never decrease.  Profiles are looked up for
- * viewers that come without groups.  refused: how many hit a bound. */
+ * viewers that come without groups.  Adds to *result. */
 enum err offline_count(struct offline *offline, struct offline_beat *beats, size_t count,
-                       uint64_t *refused, char *why, size_t why_bytes) WARN_UNUSED;
-/* Stores everything and closes. */
+                       struct offline_result *result, char *why, size_t why_bytes) WARN_UNUSED;
+/* Stores everything and closes.  Also after a failure: what was counted is in the journal. */
 enum err offline_close(struct offline *offline, char *why, size_t why_bytes) WARN_UNUSED;
 
 #endif

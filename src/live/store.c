@@ -35,10 +35,10 @@ enum err store_lock(const char *data, int *lock_fd, char *why, size_t why_bytes)
         (void)snprintf(why, why_bytes, "data: the path is too long");
         return ERR_INVALID;
     }
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
     if (fd < 0) {
         (void)snprintf(why, why_bytes, "data: %s: %s", path, strerror(errno));
-        return ERR_IO;
+        return errno == ENOSPC || errno == EDQUOT ? ERR_NOSPACE : ERR_IO;
     }
     if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
         (void)snprintf(why, why_bytes, "data: %s is in use by another process", data);
@@ -51,11 +51,25 @@ enum err store_lock(const char *data, int *lock_fd, char *why, size_t why_bytes)
 
 static enum err make_folder(const char *data, char *why, size_t why_bytes)
 {
-    if (mkdir(data, 0755) != 0 && errno != EEXIST) {
+    if (mkdir(data, 0750) != 0) { /* ids of people will be in it */
+        if (errno == EEXIST) {
+            return ERR_NONE;
+        }
         (void)snprintf(why, why_bytes, "data: %s: %s", data, strerror(errno));
-        return ERR_IO;
+        return errno == ENOSPC || errno == EDQUOT ? ERR_NOSPACE : ERR_IO;
     }
-    return ERR_NONE;
+    /* Its name must survive a power cut as well as what will be acknowledged in it. */
+    char path[STORE_PATH_BYTES];
+    (void)snprintf(path, sizeof path, "%s/..", data);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool synced = fd >= 0 && fsync(fd) == 0;
+    if (!synced) {
+        (void)snprintf(why, why_bytes, "data: syncing the folder of %s: %s", data, strerror(errno));
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return synced ? ERR_NONE : ERR_SYNC;
 }
 
 /* ---- recovery ---- */
@@ -70,15 +84,23 @@ struct recovery {
     struct place places[REPLAY_BATCH];
 };
 
-/* Brings an event to memory: from the records as it was stored, or new. */
-static enum err fetch(struct store *store, struct slice event)
+/* Brings an event to memory as it was stored; ERR_NOT_FOUND: never. */
+static enum err load(struct store *store, struct slice event)
 {
     struct event *loaded;
     enum err err = records_event_load(store->link, &store->cfg, event, &loaded);
     if (err == ERR_NONE) {
         bool adopted = engine_adopt(store->engine, loaded, false);
         ASSERT(adopted); /* bounds hold for a server that runs, not for what it left */
-    } else if (err == ERR_NOT_FOUND) {
+    }
+    return err;
+}
+
+/* The same; or new. */
+static enum err fetch(struct store *store, struct slice event)
+{
+    enum err err = load(store, event);
+    if (err == ERR_NOT_FOUND) {
         bool added = engine_add_event(store->engine, event);
         ASSERT(added);
         err = ERR_NONE;
@@ -86,9 +108,32 @@ static enum err fetch(struct store *store, struct slice event)
     return err;
 }
 
+/* The time goes on after everything that was stored.  The journal's newest record says it nearly
+ * always, but rows are brought up to date later (a frame ends), and it may be empty. */
+static enum err note_time(void *ctx, const struct audience_row *row)
+{
+    struct store *store = ctx;
+    store->last_ms = row->as_of_ms > store->last_ms ? row->as_of_ms : store->last_ms;
+    return ERR_NONE;
+}
+
+static enum err note_times(void *ctx, struct slice event)
+{
+    struct store *store = ctx;
+    return records_audiences(store->link, event, SLICE_EMPTY, true, note_time, store);
+}
+
 static enum err fetch_live(void *ctx, struct slice event)
 {
-    return fetch(ctx, event);
+    enum err err = fetch(ctx, event);
+    return err == ERR_NONE ? note_times(ctx, event) : err;
+}
+
+/* An event whose heartbeats were all refused was in memory too when a profile came. */
+static enum err fetch_known(struct store *store, struct slice event)
+{
+    enum err err = engine_has_event(store->engine, event) ? ERR_NONE : load(store, event);
+    return err == ERR_NOT_FOUND ? ERR_NONE : err;
 }
 
 /* Applies the heartbeats gathered so far. */
@@ -126,6 +171,7 @@ static enum err replay_entry(struct recovery *recovery, const struct entry *entr
     if (err == ERR_NONE && entry->kind == ENTRY_TIME) {
         engine_begin(engine, engine_seq(engine), engine_now_ms(engine) + entry->later_ms);
     } else if (err == ERR_NONE && entry->kind == ENTRY_PROFILE) {
+        err = fetch_known(recovery->store, entry->heartbeat.event);
         engine_profile(engine, entry->heartbeat.event, entry->heartbeat.viewer,
                        entry->heartbeat.groups);
     } else if (err == ERR_NONE) {
@@ -166,6 +212,25 @@ static enum err replay_record(void *ctx, uint64_t seq, int64_t time_ms, struct s
     return err;
 }
 
+/* Where number and time go on: nothing that is stored may be newer. */
+static enum err settle_time(struct store *store, const struct journal_report *report)
+{
+    struct engine *engine = store->engine;
+    if (report->records == 0) { /* the covered ones are gone: only the rows know the time */
+        enum err err = records_events_each(store->link, SLICE_EMPTY, 0, note_times, store);
+        if (err != ERR_NONE) {
+            return err;
+        }
+    }
+    const int64_t times_ms[] = {report->last_time_ms, engine_now_ms(engine)};
+    for (size_t i = 0; i < sizeof times_ms / sizeof times_ms[0]; i++) {
+        store->last_ms = times_ms[i] > store->last_ms ? times_ms[i] : store->last_ms;
+    }
+    uint64_t seq = engine_seq(engine);
+    engine_begin(engine, seq < store->covered_seq ? store->covered_seq : seq, store->last_ms);
+    return ERR_NONE;
+}
+
 static enum err recover(struct store *store, const char *folder, struct journal_report *report,
                         char *why, size_t why_bytes)
 {
@@ -185,12 +250,11 @@ static enum err recover(struct store *store, const char *folder, struct journal_
         return err;
     }
     engine_settle(store->engine);
-    if (engine_seq(store->engine) < store->covered_seq) {
-        engine_begin(store->engine, store->covered_seq, engine_now_ms(store->engine));
+    err = settle_time(store, report);
+    if (err != ERR_NONE) {
+        (void)snprintf(why, why_bytes, "records: %s", records_why(store->link));
+        return err;
     }
-    store->last_ms = report->last_time_ms > engine_now_ms(store->engine)
-                         ? report->last_time_ms
-                         : engine_now_ms(store->engine);
     struct engine_sizes sizes;
     engine_sizes(store->engine, &sizes);
     log_line(LOG_INFO, "recovery",

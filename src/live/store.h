@@ -23,7 +23,7 @@ struct store {
     struct engine *engine;
     struct journal *journal;
     struct records_link *link;
-    int64_t last_ms; /* engine time of the newest journal record, or 0 */
+    int64_t last_ms; /* engine time that everything in it was before, or 0 */
     uint64_t covered_seq;
     int lock_fd;
     char where[STORE_PATH_BYTES]; /* for records_open */

@@ -9,9 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define RETRY_MS_FIRST 50
+#define RETRY_MS_FIRST 50 /* after a commit that failed; then twice as long each time */
 #define RETRY_MS_MAX   2000
-#define READ_WAIT_MS   5000 /* for the parts that a read must see */
 
 void live_die(const char *why)
 {
@@ -20,25 +19,23 @@ void live_die(const char *why)
     _exit(1);
 }
 
-static struct timespec in_ms(int64_t ms)
+/* A monotonic time as pthread_cond_timedwait takes it. */
+static struct timespec at_ms(int64_t ms)
 {
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_sec += ms / 1000;
-    at.tv_nsec += ms % 1000 * 1000000;
-    if (at.tv_nsec >= 1000000000) {
-        at.tv_sec++;
-        at.tv_nsec -= 1000000000;
-    }
-    return at;
+    return (struct timespec){ms / 1000, ms % 1000 * 1000000};
 }
 
 /* ---- the journal ---- */
 
 static void publish_durable(struct live *live, uint64_t seq)
 {
-    atomic_store_explicit(&live->durable_seq, seq, memory_order_release);
-    GAUGE(live, durable_seq, seq);
+    /* Never back: the sync thread and the records thread may come in either order.  Release: who
+     * sees the number may rely on all that was done for it. */
+    uint64_t before = atomic_load_explicit(&live->durable_seq, memory_order_relaxed);
+    while (before < seq &&
+           !atomic_compare_exchange_weak_explicit(&live->durable_seq, &before, seq,
+                                                  memory_order_release, memory_order_relaxed)) {
+    }
     COUNT(live, syncs, 1);
     meet(live); /* the engine, which puts acks and then looks at durable_seq: see wake_ports */
     for (uint32_t i = 0; live->options.durability == LIVE_SYNC && i < live->options.ports; i++) {
@@ -47,6 +44,16 @@ static void publish_durable(struct live *live, uint64_t seq)
             port->wake(port->ctx);
         }
     }
+}
+
+static void sync_now(struct live *live)
+{
+    uint64_t durable_seq;
+    enum err err = journal_sync(live->journal, &durable_seq);
+    if (err != ERR_NONE) {
+        live_die(err_text(err)); /* never retried: the kernel reports a lost page once */
+    }
+    publish_durable(live, durable_seq);
 }
 
 void *sync_run(void *ctx)
@@ -62,18 +69,14 @@ void *sync_run(void *ctx)
                 pthread_cond_wait(&live->sync_wanted, &live->sync_lock);
             }
         } else if (!live->sync_stop) {
-            struct timespec until = in_ms(1000);
+            struct timespec until = at_ms(clock_mono_ms() + 1000);
             pthread_cond_timedwait(&live->sync_wanted, &live->sync_lock, &until);
         }
         stop = live->sync_stop;
         bool wanted = live->sync_appended_seq > durable_seq;
         pthread_mutex_unlock(&live->sync_lock);
         if (wanted) {
-            enum err err = journal_sync(live->journal, &durable_seq);
-            if (err != ERR_NONE) {
-                live_die(err_text(err)); /* never retried: the kernel reports a lost page once */
-            }
-            publish_durable(live, durable_seq);
+            sync_now(live);
         }
     }
     return NULL;
@@ -127,10 +130,10 @@ static void load_profiles(struct live *live, struct records_link *link, struct w
 static struct records_link *open_link(struct live *live, const char *who)
 {
     struct records_link *link;
-    char why[256];
+    char why[256] = "";
     enum err err = records_open(live->store.where, false, &link, why, sizeof why);
     if (err != ERR_NONE) {
-        log_line(LOG_ERROR, "records", "the %s has no link: %s", who, why);
+        LOG_EVERY(10000, LOG_ERROR, "records", "the %s has no link: %s", who, why);
         return NULL;
     }
     return link;
@@ -175,56 +178,90 @@ static bool work_waits(struct work *work)
     return waits;
 }
 
-static void put_profile(struct live *live, struct records_link *link, struct live_query *query)
+/* The oldest; NULL: there is none. */
+static struct live_query *work_take_now(struct work *work)
 {
-    struct profile profile = {query->event, query->viewer, query->name, query->groups};
-    enum err err = records_profiles_put(link, &profile, 1);
-    if (err != ERR_NONE) {
-        LOG_EVERY(10000, LOG_WARN, "records", "a profile could not be written: %s",
-                  records_why(link));
-        query->status = LIVE_RECORDS_AWAY;
-        answer_done(query);
-        return;
-    }
-    struct message *message = memory_zalloc(sizeof *message);
-    message->kind = MESSAGE_PUT; /* in force at once: the engine gives the answer */
-    message->query = query;
-    engine_post(live, message);
-}
-
-static struct live_query *take_put(struct live *live)
-{
-    pthread_mutex_lock(&live->puts.lock);
-    struct live_request *request = live->puts.first;
+    struct live_request *request = work->first;
     if (request != NULL) {
-        live->puts.first = request->next;
-        live->puts.count--;
-        if (live->puts.first == NULL) {
-            live->puts.last = NULL;
+        work->first = request->next;
+        work->count--;
+        if (work->first == NULL) {
+            work->last = NULL;
         }
     }
-    pthread_mutex_unlock(&live->puts.lock);
     return (struct live_query *)request;
 }
 
-/* Tries until it is stored: the rows exist nowhere else but in the journal, which waits for them.
- */
-static bool commit_part(struct live *live, struct records_link *link, int64_t *retry_ms)
+/* A queue that the record store has blocked for long is answered without asking it once more for
+ * each: else the last one would wait for hours. */
+static bool too_old(const struct live_query *query)
 {
-    enum err err = records_commit(link, &live->part);
+    return clock_mono_ms() - query->asked_ms > READ_WAIT_MS;
+}
+
+static void put_failed(struct live_query *query)
+{
+    query->status = LIVE_RECORDS_AWAY;
+    answer_done(query);
+}
+
+/* Some of the profiles that wait, in one transaction.  Not all: those who put without a pause must
+ * not keep the parts waiting. */
+static void put_profiles(struct live *live, struct records_link *link)
+{
+    struct live_query *queries[PUTS_A_ROUND];
+    struct profile profiles[PUTS_A_ROUND];
+    size_t count = 0;
+    pthread_mutex_lock(&live->puts.lock);
+    while (count < PUTS_A_ROUND && (queries[count] = work_take_now(&live->puts)) != NULL) {
+        count++;
+    }
+    pthread_mutex_unlock(&live->puts.lock);
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct live_query *query = queries[i];
+        if (link == NULL || too_old(query)) {
+            put_failed(query);
+            continue;
+        }
+        profiles[kept] = (struct profile){query->event, query->viewer, query->name, query->groups};
+        queries[kept++] = query;
+    }
+    enum err err = kept == 0 ? ERR_NONE : records_profiles_put(link, profiles, kept);
+    if (err != ERR_NONE) {
+        LOG_EVERY(10000, LOG_WARN, "records", "profiles could not be written: %s",
+                  records_why(link));
+    }
+    for (size_t i = 0; i < kept; i++) {
+        if (err != ERR_NONE) {
+            put_failed(queries[i]);
+            continue;
+        }
+        struct message *message = memory_zalloc(sizeof *message);
+        message->kind = MESSAGE_PUT; /* in force at once: the engine gives the answer */
+        message->query = queries[i];
+        engine_post(live, message);
+    }
+}
+
+/* The rows exist nowhere else but in the journal, which waits for them. */
+static bool commit_part(struct live *live, struct records_link *link)
+{
+    /* The journal first, as for an acknowledgement: after a power cut no row may be newer than
+     * the journal's end, or other heartbeats would get its records' numbers. */
+    if (atomic_load_explicit(&live->durable_seq, memory_order_acquire) < live->part_seq) {
+        sync_now(live);
+    }
+    enum err err = link == NULL ? ERR_DATABASE : records_commit(link, &live->part);
     if (err == ERR_NONE) {
         COUNT(live, commits, 1);
         COUNT(live, rows_stored,
               live->part.members_count + live->part.viewings_count + live->part.frames_count);
-        *retry_ms = RETRY_MS_FIRST;
         return true;
     }
     COUNT(live, commits_failed, 1);
     LOG_EVERY(10000, LOG_WARN, "records", "not stored, will try again: %s (%s)", err_text(err),
-              records_why(link));
-    struct timespec pause = {*retry_ms / 1000, *retry_ms % 1000 * 1000000};
-    nanosleep(&pause, NULL);
-    *retry_ms = *retry_ms * 2 > RETRY_MS_MAX ? RETRY_MS_MAX : *retry_ms * 2;
+              link == NULL ? "no link" : records_why(link));
     return false;
 }
 
@@ -240,32 +277,45 @@ static void part_stored(struct live *live)
     engine_post(live, message);
 }
 
+/* Waits for a part (until retry_ms when there is one that could not be stored) or a profile.  False
+ * at stop. */
+static bool wait_for_writing(struct live *live, int64_t retry_ms, bool *part)
+{
+    struct timespec until = at_ms(retry_ms);
+    pthread_mutex_lock(&live->part_lock);
+    while (!live->part_stop && !work_waits(&live->puts)) {
+        if (!live->part_ready) {
+            pthread_cond_wait(&live->part_changed, &live->part_lock);
+        } else if (clock_mono_ms() >= retry_ms) {
+            break;
+        } else {
+            pthread_cond_timedwait(&live->part_changed, &live->part_lock, &until);
+        }
+    }
+    *part = live->part_ready && clock_mono_ms() >= retry_ms;
+    bool go_on = !live->part_stop;
+    pthread_mutex_unlock(&live->part_lock);
+    return go_on;
+}
+
 void *records_run(void *ctx)
 {
     struct live *live = ctx;
     pthread_setname_np(pthread_self(), "records");
-    struct records_link *link = open_link(live, "records thread");
-    if (link == NULL) {
-        live_die("the record store could not be opened again"); /* it was open a moment ago */
-    }
-    int64_t retry_ms = RETRY_MS_FIRST;
-    for (;;) {
-        pthread_mutex_lock(&live->part_lock);
-        while (!live->part_ready && !live->part_stop && !work_waits(&live->puts)) {
-            pthread_cond_wait(&live->part_changed, &live->part_lock);
+    struct records_link *link = NULL;
+    int64_t pause_ms = RETRY_MS_FIRST, retry_ms = 0;
+    bool part;
+    while (wait_for_writing(live, retry_ms, &part)) {
+        if (link == NULL) {
+            link = open_link(live, "records thread");
         }
-        bool ready = live->part_ready;
-        bool stop = live->part_stop;
-        pthread_mutex_unlock(&live->part_lock);
-        struct live_query *put;
-        while ((put = take_put(live)) != NULL) {
-            put_profile(live, link, put);
-        }
-        if (ready && commit_part(live, link, &retry_ms)) {
+        put_profiles(live, link);
+        if (part && commit_part(live, link)) {
+            pause_ms = RETRY_MS_FIRST;
             part_stored(live);
-        }
-        if (stop) {
-            break; /* live_stop waits for the engine first, which waits for its parts */
+        } else if (part) {
+            retry_ms = clock_mono_ms() + pause_ms;
+            pause_ms = pause_ms * 2 > RETRY_MS_MAX ? RETRY_MS_MAX : pause_ms * 2;
         }
     }
     records_close(link);
@@ -300,34 +350,27 @@ bool work_put(struct work *work, struct live_request *request, uint32_t max)
     return room;
 }
 
-static struct live_request *work_take(struct work *work)
+static struct live_query *work_take(struct work *work)
 {
     pthread_mutex_lock(&work->lock);
     while (work->first == NULL && !work->stop) {
         pthread_cond_wait(&work->changed, &work->lock);
     }
-    struct live_request *request = work->first;
-    if (request != NULL) {
-        work->first = request->next;
-        work->count--;
-        if (work->first == NULL) {
-            work->last = NULL;
-        }
-    }
+    struct live_query *query = work_take_now(work);
     pthread_mutex_unlock(&work->lock);
-    return request;
+    return query;
 }
 
 /* Waits until the parts that the engine had handed over when it passed the query on are stored. */
-static bool wait_for_part(struct live *live, uint64_t part)
+static bool wait_for_part(struct live *live, const struct live_query *query)
 {
-    struct timespec until = in_ms(READ_WAIT_MS);
+    struct timespec until = at_ms(query->asked_ms + READ_WAIT_MS);
     pthread_mutex_lock(&live->part_lock);
     int timed_out = 0;
-    while (live->parts_done < part && timed_out == 0) {
+    while (live->parts_done < query->part && timed_out == 0) {
         timed_out = pthread_cond_timedwait(&live->part_changed, &live->part_lock, &until);
     }
-    bool done = live->parts_done >= part;
+    bool done = live->parts_done >= query->part;
     pthread_mutex_unlock(&live->part_lock);
     return done;
 }
@@ -337,18 +380,17 @@ void *reader_run(void *ctx)
     struct live *live = ctx;
     pthread_setname_np(pthread_self(), "reader");
     struct records_link *link = open_link(live, "reader");
-    struct live_request *request;
-    while ((request = work_take(&live->reads)) != NULL) {
-        struct live_query *query = (struct live_query *)request;
-        if (link == NULL) {
-            link = open_link(live, "reader");
-        }
-        if (!wait_for_part(live, query->part)) {
+    struct live_query *query;
+    while ((query = work_take(&live->reads)) != NULL) {
+        if (too_old(query) || !wait_for_part(live, query)) {
             query->status = LIVE_RECORDS_AWAY;
             answer_done(query);
             continue;
         }
-        answer_read(live, link, query);
+        if (link == NULL) {
+            link = open_link(live, "reader");
+        }
+        answer_read(link, query);
     }
     records_close(link);
     return NULL;

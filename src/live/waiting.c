@@ -27,6 +27,34 @@ struct waiting *waiting_find(struct waiting_table *table, struct slice event, st
     return at;
 }
 
+static void list_append(struct waiting_table *table, struct waiting *waiting,
+                        enum waiting_list list)
+{
+    waiting->list = list;
+    waiting->newer = NULL;
+    waiting->older = table->lists[list].newest;
+    if (waiting->older != NULL) {
+        waiting->older->newer = waiting;
+    } else {
+        table->lists[list].oldest = waiting;
+    }
+    table->lists[list].newest = waiting;
+}
+
+static void list_remove(struct waiting_table *table, struct waiting *waiting)
+{
+    if (waiting->older != NULL) {
+        waiting->older->newer = waiting->newer;
+    } else {
+        table->lists[waiting->list].oldest = waiting->newer;
+    }
+    if (waiting->newer != NULL) {
+        waiting->newer->older = waiting->older;
+    } else {
+        table->lists[waiting->list].newest = waiting->older;
+    }
+}
+
 struct waiting *waiting_add(struct waiting_table *table, struct slice event, struct slice viewer,
                             int64_t now_ms)
 {
@@ -45,19 +73,14 @@ struct waiting *waiting_add(struct waiting_table *table, struct slice event, str
     waiting->bucket_next = table->buckets[waiting->bucket];
     table->buckets[waiting->bucket] = waiting;
     waiting->since_ms = now_ms;
-    waiting->older = table->newest;
-    if (table->newest != NULL) {
-        table->newest->newer = waiting;
-    } else {
-        table->oldest = waiting;
-    }
-    table->newest = waiting;
+    list_append(table, waiting, waiting->is_event ? WAITING_EVENTS : WAITING_PROFILES);
     table->count++;
     return waiting;
 }
 
 void waiting_push(struct waiting_table *table, struct waiting *waiting, struct live_beat *beat)
 {
+    ASSERT(waiting->list != WAITING_LATE);
     beat->next = NULL;
     if (waiting->last != NULL) {
         waiting->last->next = beat;
@@ -78,6 +101,40 @@ struct live_beat *waiting_take(struct waiting_table *table, struct waiting *wait
     return first;
 }
 
+void waiting_late(struct waiting_table *table, struct waiting *waiting)
+{
+    ASSERT(waiting->first == NULL && waiting->list != WAITING_LATE);
+    list_remove(table, waiting);
+    list_append(table, waiting, WAITING_LATE);
+}
+
+void waiting_override(struct waiting *waiting, struct slice groups)
+{
+    ASSERT(!waiting->is_event);
+    free(waiting->put_groups);
+    waiting->put = true;
+    waiting->put_groups = NULL;
+    waiting->put_groups_len = groups.len;
+    if (groups.len > 0) {
+        waiting->put_groups = memory_alloc(groups.len);
+        memcpy(waiting->put_groups, groups.ptr, groups.len);
+    }
+}
+
+void waiting_settle(struct waiting *waiting)
+{
+    if (!waiting->put) {
+        return;
+    }
+    free(waiting->groups);
+    waiting->err = ERR_NONE;
+    waiting->found = true;
+    waiting->groups = waiting->put_groups;
+    waiting->groups_len = waiting->put_groups_len;
+    waiting->put = false;
+    waiting->put_groups = NULL;
+}
+
 void waiting_remove(struct waiting_table *table, struct waiting *waiting)
 {
     ASSERT(waiting->first == NULL && table->count > 0);
@@ -86,18 +143,10 @@ void waiting_remove(struct waiting_table *table, struct waiting *waiting)
         link = &(*link)->bucket_next;
     }
     *link = waiting->bucket_next;
-    if (waiting->older != NULL) {
-        waiting->older->newer = waiting->newer;
-    } else {
-        table->oldest = waiting->newer;
-    }
-    if (waiting->newer != NULL) {
-        waiting->newer->older = waiting->older;
-    } else {
-        table->newest = waiting->older;
-    }
+    list_remove(table, waiting);
     table->count--;
     free(waiting->groups);
+    free(waiting->put_groups);
     free(waiting);
 }
 
@@ -157,7 +206,9 @@ struct waiting *waiting_queue_take(struct waiting_queue *queue, size_t profiles_
     while (queue->events_first == NULL && queue->profiles_first == NULL && !queue->stop) {
         pthread_cond_wait(&queue->changed, &queue->lock);
     }
-    if (queue->events_first != NULL) {
+    if (queue->stop) {
+        taken = NULL;
+    } else if (queue->events_first != NULL) {
         taken = cut(&queue->events_first, &queue->events_last, 1);
     } else if (queue->profiles_first != NULL) {
         taken = cut(&queue->profiles_first, &queue->profiles_last, profiles_max);

@@ -2,7 +2,8 @@
  *
  * One entry per event or viewer, whatever the number of heartbeats that wait for it: so the loader
  * asks once for many.  Heartbeats wait in their order.  An entry lives until the loader has
- * answered.
+ * answered, and is in one of three lists, each in order of age: so looking for those that waited
+ * too long looks at nothing else.
  *
  * Bounds: WAITING_MAX entries; heartbeats are bounded by the requests in flight.
  * Threads: the table belongs to the engine's thread; the queue is between it and the loader, which
@@ -20,6 +21,13 @@
 #define WAITING_MAX     65536
 #define WAITING_BUCKETS 16384
 
+enum waiting_list {
+    WAITING_EVENTS,   /* heartbeats wait for them, but not for ever */
+    WAITING_PROFILES, /* the same */
+    WAITING_LATE,     /* the answer may still come, but nobody waits for it any more */
+    WAITING_LISTS
+};
+
 struct waiting {
     /* constant */
     bool is_event; /* else a profile */
@@ -29,10 +37,14 @@ struct waiting {
     uint32_t bucket;
     /* owned by the engine's thread */
     struct waiting *bucket_next;
-    struct waiting *older, *newer; /* in order of since_ms */
+    enum waiting_list list;
+    struct waiting *older, *newer; /* in the list */
     int64_t since_ms;              /* monotonic */
     struct live_beat *first, *last;
-    bool timed_out; /* what waited went on without the answer */
+    uint64_t released_turn; /* late: the turn in which a heartbeat went on without the answer */
+    bool put;               /* a profile was put meanwhile: newer than what the loader will say */
+    char *put_groups;
+    size_t put_groups_len;
     /* the queue's, then the loader's, then again the engine's */
     struct waiting *queue_next;
     enum err err;
@@ -44,7 +56,9 @@ struct waiting {
 
 struct waiting_table {
     struct waiting *buckets[WAITING_BUCKETS];
-    struct waiting *oldest, *newest;
+    struct {
+        struct waiting *oldest, *newest;
+    } lists[WAITING_LISTS];
     uint32_t count;
     uint64_t beats;
     struct hash_key hash_key;
@@ -68,6 +82,12 @@ struct waiting *waiting_add(struct waiting_table *table, struct slice event, str
 void waiting_push(struct waiting_table *table, struct waiting *waiting, struct live_beat *beat);
 /* All beats that wait for it, in their order; it has none then. */
 struct live_beat *waiting_take(struct waiting_table *table, struct waiting *waiting);
+/* Moves an entry that has no beats to the late ones. */
+void waiting_late(struct waiting_table *table, struct waiting *waiting);
+/* A profile was put while the loader looks it up: these groups (copied) are the answer. */
+void waiting_override(struct waiting *waiting, struct slice groups);
+/* The loader has answered a look-up of a profile: what was put meanwhile counts instead. */
+void waiting_settle(struct waiting *waiting);
 /* Takes the entry out of the table and frees it; it has no beats and is not with the loader. */
 void waiting_remove(struct waiting_table *table, struct waiting *waiting);
 
@@ -85,7 +105,7 @@ void waiting_queue_init(struct waiting_queue *queue);
 void waiting_queue_put(struct waiting_queue *queue, struct waiting *waiting);
 void waiting_queue_stop(struct waiting_queue *queue);
 /* Waits; gives one event, or up to profiles_max profiles (linked by queue_next), events first; NULL
- * when stopped and empty. */
+ * when stopped, whatever is left: nobody waits for it then. */
 struct waiting *waiting_queue_take(struct waiting_queue *queue, size_t profiles_max);
 
 #endif

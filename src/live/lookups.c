@@ -1,0 +1,274 @@
+/* lookups.c -- heartbeats that need an event or a profile first: on the engine's thread.
+ *
+ * They wait in waiting.h while the loader asks the records, and come back with a later turn, in
+ * their order.  An event is waited for (nothing can be counted without it) until event_timeout:
+ * then 503.  A profile is waited for until profile_timeout, and what cannot be loaded never loses
+ * the heartbeat: it counts without groups, and the viewer's next one asks again. */
+#include "base/assert.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "live/live_state.h"
+
+#include <stdlib.h>
+
+#define TIME_OUT_EVERY_MS 20
+#define ASK_AGAIN_MS      60000 /* a refresh that stays without an answer */
+
+/* Does it count under groups that the record store must be asked for? */
+static bool needs_profile(const struct live_beat *beat)
+{
+    return !(beat->heartbeat.flags & (HEARTBEAT_GROUPS | HEARTBEAT_LEAVING));
+}
+
+/* Puts a beat at the end of those that are ready. */
+static void release(struct live *live, struct live_beat *beat)
+{
+    beat->next = NULL;
+    if (live->ready_last != NULL) {
+        live->ready_last->next = beat;
+    } else {
+        live->ready_first = beat;
+    }
+    live->ready_last = beat;
+}
+
+static void release_all(struct live *live, struct live_beat *first)
+{
+    while (first != NULL) {
+        struct live_beat *beat = first;
+        first = beat->next;
+        release(live, beat);
+    }
+}
+
+static void refuse_all(struct live *live, struct live_beat *first, enum live_status status)
+{
+    while (first != NULL) {
+        struct live_beat *beat = first;
+        first = beat->next;
+        beat_finish(live, beat, status, 0);
+    }
+}
+
+/* Counts without groups, with the next turn. */
+static void go_on_without(struct live *live, struct live_beat *beat)
+{
+    if (needs_profile(beat)) {
+        beat->heartbeat.flags |= HEARTBEAT_GROUPS; /* but not PROFILE: the next one asks again */
+        beat->heartbeat.groups = SLICE_EMPTY;
+        COUNT(live, profiles_late, 1);
+    }
+    release(live, beat);
+}
+
+static void go_on_with(struct live *live, struct live_beat *beat, const struct waiting *waiting)
+{
+    if (needs_profile(beat)) {
+        beat->heartbeat.flags |= HEARTBEAT_GROUPS | HEARTBEAT_PROFILE;
+        beat->heartbeat.groups = SLICE_EMPTY;
+        if (waiting->groups_len > 0) {
+            beat->groups = memory_alloc(waiting->groups_len);
+            memcpy(beat->groups, waiting->groups, waiting->groups_len);
+            beat->heartbeat.groups = slice_of(beat->groups, waiting->groups_len);
+        }
+    }
+    release(live, beat);
+}
+
+static void all_go_on_without(struct live *live, struct live_beat *first)
+{
+    while (first != NULL) {
+        struct live_beat *beat = first;
+        first = beat->next;
+        go_on_without(live, beat);
+    }
+}
+
+/* ---- waiting begins ---- */
+
+void lookups_event(struct live *live, struct live_beat *beat)
+{
+    struct slice event = beat->heartbeat.event;
+    struct waiting *waiting = waiting_find(&live->waiting, event, SLICE_EMPTY);
+    if (waiting == NULL) {
+        if (engine_events_count(live->engine) >= live->options.engine.events_max) {
+            beat_finish(live, beat, LIVE_EVENTS_FULL, 0); /* spares loading it in vain */
+            return;
+        }
+        waiting = waiting_add(&live->waiting, event, SLICE_EMPTY, clock_mono_ms());
+        if (waiting == NULL) {
+            beat_finish(live, beat, LIVE_BUSY, 0);
+            return;
+        }
+        waiting_queue_put(&live->lookups, waiting);
+    }
+    if (waiting->list == WAITING_LATE) {
+        beat_finish(live, beat, LIVE_RECORDS_AWAY, 0);
+        return;
+    }
+    waiting_push(&live->waiting, waiting, beat);
+}
+
+void lookups_profile(struct live *live, struct live_beat *beat)
+{
+    struct slice event = beat->heartbeat.event, viewer = beat->heartbeat.viewer;
+    struct waiting *waiting = waiting_find(&live->waiting, event, viewer);
+    if (waiting == NULL) {
+        waiting = waiting_add(&live->waiting, event, viewer, clock_mono_ms());
+        if (waiting == NULL) {
+            go_on_without(live, beat); /* too many wait: the loader is late for this one too */
+            return;
+        }
+        waiting_queue_put(&live->lookups, waiting);
+    }
+    if (waiting->list == WAITING_LATE) {
+        waiting->released_turn = live->turn;
+        go_on_without(live, beat);
+        return;
+    }
+    waiting_push(&live->waiting, waiting, beat);
+}
+
+bool lookups_follow(struct live *live, struct live_beat *beat)
+{
+    const struct heartbeat *heartbeat = &beat->heartbeat;
+    if (live->waiting.count == 0 || needs_profile(beat) || heartbeat->flags & HEARTBEAT_PROFILE) {
+        return false;
+    }
+    struct waiting *waiting = waiting_find(&live->waiting, heartbeat->event, heartbeat->viewer);
+    if (waiting != NULL && waiting->first != NULL) {
+        waiting_push(&live->waiting, waiting, beat);
+        return true;
+    }
+    if (waiting != NULL && waiting->list == WAITING_LATE && waiting->released_turn == live->turn) {
+        release(live, beat); /* behind the one that went on in this turn */
+        return true;
+    }
+    return false;
+}
+
+void lookups_refresh(struct live *live, const struct live_beat *beat, struct place *place)
+{
+    const struct heartbeat *heartbeat = &beat->heartbeat;
+    engine_profile_asked(live->engine, place, engine_now_ms(live->engine) + ASK_AGAIN_MS);
+    if (waiting_find(&live->waiting, heartbeat->event, heartbeat->viewer) == NULL) {
+        struct waiting *waiting =
+            waiting_add(&live->waiting, heartbeat->event, heartbeat->viewer, clock_mono_ms());
+        if (waiting != NULL) { /* else in a minute */
+            waiting_queue_put(&live->lookups, waiting);
+        }
+    }
+}
+
+/* ---- waiting ends ---- */
+
+static void event_answered(struct live *live, struct waiting *waiting)
+{
+    struct live_beat *beats = waiting_take(&live->waiting, waiting);
+    bool wanted = waiting->list != WAITING_LATE;
+    if (waiting->err == ERR_NONE) {
+        COUNT(live, events_loaded, 1);
+        if (engine_adopt(live->engine, waiting->loaded, true)) {
+            release_all(live, beats);
+        } else {
+            event_free(waiting->loaded);
+            refuse_all(live, beats, LIVE_EVENTS_FULL);
+        }
+    } else if (waiting->err != ERR_NOT_FOUND) {
+        refuse_all(live, beats, LIVE_RECORDS_AWAY);
+    } else if (live->options.declared_events) {
+        refuse_all(live, beats, LIVE_UNKNOWN_EVENT);
+    } else if (wanted && engine_add_event(live->engine, waiting_event(waiting))) {
+        release_all(live, beats);
+    } else {
+        refuse_all(live, beats, LIVE_EVENTS_FULL);
+    }
+    waiting_remove(&live->waiting, waiting);
+}
+
+/* The viewer has no profile and must have one.  What waited behind brought its groups along. */
+static void refuse_unknown(struct live *live, struct live_beat *first)
+{
+    while (first != NULL) {
+        struct live_beat *beat = first;
+        first = beat->next;
+        if (needs_profile(beat)) {
+            beat_finish(live, beat, LIVE_UNKNOWN_VIEWER, 0);
+        } else {
+            release(live, beat);
+        }
+    }
+}
+
+/* True: it changes a profile, so it has to be journaled first. */
+static bool profile_answered(struct live *live, struct waiting *waiting)
+{
+    COUNT(live, profiles_loaded, 1);
+    waiting_settle(waiting);
+    struct live_beat *beats = waiting_take(&live->waiting, waiting);
+    if (waiting->err != ERR_NONE) {
+        if (beats != NULL) {
+            LOG_EVERY(10000, LOG_WARN, "profiles", "look-up failed (%s); counting without groups",
+                      err_text(waiting->err));
+        }
+        all_go_on_without(live, beats);
+    } else if (!waiting->found && live->options.reject_unknown_viewers) {
+        refuse_unknown(live, beats);
+    } else if (beats == NULL) { /* a refresh, or too late for those who waited */
+        if (waiting->list != WAITING_LATE) {
+            waiting_late(&live->waiting, waiting); /* nobody may wait for an answer that came */
+        }
+        return true;
+    } else {
+        while (beats != NULL) {
+            struct live_beat *beat = beats;
+            beats = beat->next;
+            go_on_with(live, beat, waiting);
+        }
+    }
+    waiting_remove(&live->waiting, waiting);
+    return false;
+}
+
+bool lookups_answered(struct live *live, struct waiting *waiting)
+{
+    if (!waiting->is_event) {
+        return profile_answered(live, waiting);
+    }
+    event_answered(live, waiting);
+    return false;
+}
+
+void lookups_put(struct live *live, struct slice event, struct slice viewer, struct slice groups)
+{
+    struct waiting *waiting = waiting_find(&live->waiting, event, viewer);
+    if (waiting != NULL) {
+        waiting_override(waiting, groups);
+    }
+}
+
+static struct waiting *oldest_before(const struct live *live, enum waiting_list list, int64_t ms)
+{
+    struct waiting *waiting = live->waiting.lists[list].oldest;
+    return waiting != NULL && waiting->since_ms <= ms ? waiting : NULL;
+}
+
+void lookups_time_out(struct live *live)
+{
+    int64_t now_ms = clock_mono_ms();
+    if (now_ms < live->time_out_ms) {
+        return;
+    }
+    live->time_out_ms = now_ms + TIME_OUT_EVERY_MS;
+    struct waiting *waiting;
+    int64_t before_ms = now_ms - live->options.profile_timeout_ms;
+    while ((waiting = oldest_before(live, WAITING_PROFILES, before_ms)) != NULL) {
+        all_go_on_without(live, waiting_take(&live->waiting, waiting));
+        waiting_late(&live->waiting, waiting);
+    }
+    before_ms = now_ms - live->options.event_timeout_ms;
+    while ((waiting = oldest_before(live, WAITING_EVENTS, before_ms)) != NULL) {
+        refuse_all(live, waiting_take(&live->waiting, waiting), LIVE_RECORDS_AWAY);
+        waiting_late(&live->waiting, waiting);
+    }
+}

@@ -62,7 +62,8 @@ def read_tap(outcome):
         seen += 1
         title = result.group(2) or f"test {seen}"
         skip = SKIP.search(title)
-        if skip and not result.group(1):
+        # cmocka says "not ok 9 # SKIP name" of a test that skipped itself.
+        if skip and (not result.group(1) or skip.start() == 0):
             outcome.skips.append(title)
         elif result.group(1):
             outcome.failures.append(title)

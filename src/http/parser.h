@@ -24,7 +24,7 @@
 #define HTTP_POST    LLHTTP_POST
 #define HTTP_PUT     LLHTTP_PUT
 #define HTTP_OPTIONS LLHTTP_OPTIONS
-#include "llhttp.h"
+#include <llhttp.h>
 #undef HTTP_DELETE
 #undef HTTP_GET
 #undef HTTP_HEAD

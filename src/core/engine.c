@@ -197,7 +197,7 @@ void engine_events(const struct engine *engine, engine_event_fn *fn, void *ctx)
 
 /* ---- places ----
  *
- * Six passes over the batch, each prefetching for all heartbeats what the next one reads: with a
+ * Passes over the batch, each prefetching for all heartbeats what the next one reads: with a
  * million viewers every pass would otherwise wait for memory once per heartbeat. */
 
 static void place_event(struct engine *engine, const struct heartbeat *heartbeat,
@@ -224,6 +224,28 @@ static void place_event(struct engine *engine, const struct heartbeat *heartbeat
     }
 }
 
+/* Both ends: half of all members lie on two lines. */
+static void prefetch_member_at(const struct audience *audience, uint32_t number)
+{
+    const struct member *member = &audience->members[number];
+    __builtin_prefetch(member, 1);
+    __builtin_prefetch((const char *)(member + 1) - 1, 1);
+}
+
+/* The links of its neighbours in the list of leases, which it is about to leave. */
+static void prefetch_neighbours(const struct audience *audience, uint32_t number)
+{
+    const struct member *member = &audience->members[number];
+    if (member->list != ALIVE_NOT) {
+        if (member->prev != MEMBER_NONE) {
+            __builtin_prefetch(&audience->members[member->prev].next, 1);
+        }
+        if (member->next != MEMBER_NONE) {
+            __builtin_prefetch(&audience->members[member->next].prev, 1);
+        }
+    }
+}
+
 /* The first candidate is the viewer but once in 64 times; place_viewer makes sure. */
 static void prefetch_viewer(struct place *place)
 {
@@ -231,39 +253,26 @@ static void prefetch_viewer(struct place *place)
     place->viewer_no = index_next(&probe);
     if (place->viewer_no != INDEX_NONE) {
         __builtin_prefetch(&place->event->viewers[place->viewer_no]);
-        __builtin_prefetch(&place->event->own.members[place->viewer_no], 1);
+        prefetch_member_at(&place->event->own, place->viewer_no);
+        if (place->session != NULL) {
+            index_prefetch(&place->session->by_viewer, hash_number(place->viewer_no));
+        }
     }
 }
 
 static void prefetch_id(const struct place *place)
 {
     if (place->viewer_no != INDEX_NONE) {
-        __builtin_prefetch(place->event->ids + place->event->viewers[place->viewer_no].id_at);
-    }
-}
-
-static void prefetch_neighbours(const struct audience *audience, uint32_t number)
-{
-    const struct member *member = &audience->members[number];
-    if (member->list != ALIVE_NOT) {
-        if (member->prev != MEMBER_NONE) {
-            __builtin_prefetch(&audience->members[member->prev], 1);
-        }
-        if (member->next != MEMBER_NONE) {
-            __builtin_prefetch(&audience->members[member->next], 1);
-        }
+        const char *id = place->event->ids + place->event->viewers[place->viewer_no].id_at;
+        __builtin_prefetch(id);
+        __builtin_prefetch(id + sizeof place->key.uuid);
+        prefetch_neighbours(&place->event->own, place->viewer_no);
     }
 }
 
 static void place_viewer(struct place *place)
 {
     place->viewer_no = event_find_viewer(place->event, &place->key, place->viewer_hash);
-    if (place->viewer_no != MEMBER_NONE) {
-        prefetch_neighbours(&place->event->own, place->viewer_no);
-        if (place->session != NULL) {
-            index_prefetch(&place->session->by_viewer, hash_number(place->viewer_no));
-        }
-    }
 }
 
 static bool has_member(const struct place *place)
@@ -277,7 +286,7 @@ static void prefetch_member(const struct place *place)
         index_probe(&place->session->by_viewer, hash_number(place->viewer_no));
     uint32_t number = index_next(&probe);
     if (number != INDEX_NONE) {
-        __builtin_prefetch(&place->session->members[number], 1);
+        prefetch_member_at(place->session, number);
     }
 }
 
@@ -381,8 +390,8 @@ void engine_place(struct engine *engine, const struct heartbeat *const *heartbea
     PASS(true, place_event(engine, heartbeats[i], &places[i]))
     PASS(places[i].event != NULL, prefetch_viewer(&places[i]))
     PASS(places[i].event != NULL, prefetch_id(&places[i]))
-    PASS(places[i].event != NULL, place_viewer(&places[i]))
     PASS(has_member(&places[i]), prefetch_member(&places[i]))
+    PASS(places[i].event != NULL, place_viewer(&places[i]))
     PASS(has_member(&places[i]), place_member(&places[i]))
     PASS(places[i].event != NULL, places[i].outcome = place_decide(engine, heartbeats, places, i))
 #undef PASS

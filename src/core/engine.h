@@ -93,7 +93,8 @@ struct place {
 
 /* Looks up all heartbeats of a batch side by side (the misses of the caches overlap).  READY
  * reserves room, so all READY ones of a batch can be applied.  Call once per batch, after
- * engine_begin or before it. */
+ * engine_begin or before it; until the batch was applied, call nothing that makes or frees events,
+ * viewers or groups (engine_adopt, engine_committed, engine_profile).  A leave needs no profile. */
 void engine_place(struct engine *engine, const struct heartbeat *const *heartbeats,
                   struct place *places, size_t count);
 

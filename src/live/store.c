@@ -244,7 +244,7 @@ static enum err recover(struct store *store, const char *folder, struct journal_
     recovery = (struct recovery){.store = store};
     err = journal_scan(folder, store->covered_seq + 1, replay_record, &recovery, report);
     if (err != ERR_NONE) {
-        (void)snprintf(why, why_bytes, "journal: %s%s%s", report->text,
+        (void)snprintf(why, why_bytes, "journal: %s%s%s (novabeat check says more)", report->text,
                        recovery.failure != NULL ? ": " : "",
                        recovery.failure != NULL ? recovery.failure : "");
         return err;

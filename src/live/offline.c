@@ -342,6 +342,8 @@ enum err offline_count(struct offline *offline, struct offline_beat *beats, size
         for (size_t i = 0; i < left; i++) {
             offline->pointers[i] = &beats[next + i].heartbeat;
         }
+        /* The time first: an event that is idle by then may have to make room. */
+        engine_begin(offline->store.engine, engine_seq(offline->store.engine), beats[next].time_ms);
         enum err err = place_all(offline, beats + next, left, why, why_bytes);
         if (err != ERR_NONE) {
             return err;

@@ -441,7 +441,7 @@ int main(void)
         TEST(test_killed_in_the_middle),   TEST(test_equals_the_model),
         TEST(test_with_a_small_backlog),   TEST(test_with_a_small_journal),
         TEST(test_profiles_are_looked_up), TEST(test_bounds_refuse),
-        TEST(test_records_are_away),
+        TEST(test_idle_events_make_room),  TEST(test_records_are_away),
     };
     return tap_run(tests);
 }

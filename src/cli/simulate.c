@@ -83,8 +83,7 @@ static int verify(const struct settings *settings, const struct sim_target *targ
         goto asker;
     }
     sim_compare_lasting(&figures, &asker, &lasting);
-    const json_t *now = json_object_get(asker.questions[0].body, "timestamp");
-    int64_t now_ms = json_integer_value(now);
+    int64_t now_ms = json_integer_value(json_object_get(asker.questions[0].body, "timestamp"));
     sim_ask_clear(&asker);
     uint32_t frames = sim_compare_ask_frames(&asker, &lasting.frames, now_ms);
     verify_ask(&asker);
@@ -177,13 +176,17 @@ static void introduce_found(const struct sim_run_options *options, const struct 
 {
     int64_t told_ms = sim_run_totals(run)->told_interval_ms, used_ms = sim_run_interval_ms(run);
     char told[DURATION_TEXT_BYTES], used[DURATION_TEXT_BYTES], until[DURATION_TEXT_BYTES];
-    duration_format(told_ms, told);
+    if (told_ms == 0) {
+        snprintf(told, sizeof(told), "none");
+    } else {
+        duration_format(told_ms, told);
+    }
     duration_format(used_ms, used);
     if (options->plan.interval_ms == 0 && told_ms == used_ms) {
         fprintf(stderr, "interval %s, as the server tells\n", used);
     } else if (options->plan.interval_ms == 0) {
         fprintf(stderr,
-                "interval %s: the server tells %s, which does not fit the alive window; are the "
+                "interval %s: the server tells %s, and that does not fit the alive window; are the "
                 "server's windows the same?\n",
                 used, told);
     }
@@ -195,9 +198,8 @@ static void introduce_found(const struct sim_run_options *options, const struct 
     if (before->active > 0) {
         duration_format(options->plan.windows.hidden_ms, until);
         fprintf(stderr,
-                "alive before: %" PRId64
-                ", for up to %s: until then figures are ranges, and should "
-                "they go on watching, figures differ\n",
+                "alive before: %" PRId64 ", for up to %s: until then figures are ranges; they "
+                "differ if those viewers go on watching\n",
                 before->active, until);
     }
 }

@@ -68,6 +68,12 @@ void engine_set_bounds(struct engine *engine, const struct engine_config *cfg)
 
 void engine_set_windows(struct engine *engine, const struct engine_windows *windows)
 {
+    const struct engine_windows *old = &engine->cfg.windows;
+    if (windows->alive_ms == old->alive_ms && windows->hidden_ms == old->hidden_ms &&
+        windows->leaving_ms == old->leaving_ms && windows->gap_ms == old->gap_ms &&
+        windows->frame_ms == old->frame_ms) {
+        return; /* a journal says them often */
+    }
     for (struct event *event = engine->all; event != NULL; event = event->all_next) {
         for (uint32_t i = 0; i <= event->sessions_count; i++) {
             struct audience *audience = i == 0 ? &event->own : event->sessions[i - 1];

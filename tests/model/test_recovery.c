@@ -160,6 +160,17 @@ static void step_collect(struct world *world)
     }
     world->in_flight =
         engine_collect(world->engine, &world->changes, 1 + cast_below(&world->cast, 30));
+    for (size_t i = 0; world->in_flight && i < world->changes.changes_count; i++) {
+        const struct audience_row *row = &world->changes.changes[i].audience;
+        if (row->idle) { /* nobody is there */
+            const struct model_event *event = model_event_find(world->model, row->event);
+            struct figures figures = {0};
+            if (event != NULL) { /* else somebody left who never came */
+                model_figures(world->model, &event->audiences[0], &figures);
+            }
+            ASSERT(figures.active == 0);
+        }
+    }
 }
 
 /* ---- the end, and the start after it ---- */

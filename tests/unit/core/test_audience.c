@@ -108,6 +108,19 @@ static void test_leaving(void **state)
     assert_int_equal(figures.attended, 1);
 }
 
+/* By one ms, and by none. */
+static void test_leaving_shortens_little(void **state)
+{
+    (void)state;
+    beat(0, "v", 0);
+    beat(0, "w", 0);
+    beat(ALIVE_MS - LEAVING_MS - 1, "v", HEARTBEAT_LEAVING);
+    beat(ALIVE_MS - LEAVING_MS, "w", HEARTBEAT_LEAVING);
+    assert_int_equal(figures_at(ALIVE_MS - 1).active, 2);
+    assert_int_equal(figures_at(ALIVE_MS).active, 1);
+    assert_int_equal(figures_at(ALIVE_MS + 1).active, 0);
+}
+
 static void test_leaving_of_nobody(void **state)
 {
     (void)state;
@@ -250,6 +263,7 @@ int main(void)
         EDGE(test_expiry),
         EDGE(test_visible_after_hidden),
         EDGE(test_leaving),
+        EDGE(test_leaving_shortens_little),
         EDGE(test_leaving_of_nobody),
         EDGE(test_leaving_for_months),
         EDGE(test_gap),

@@ -125,6 +125,25 @@ static void test_good(void **state)
     engine_free(engine);
 }
 
+/* A lease that ends at the very ms of the row is alive. */
+static void test_lease_ends_now(void **state)
+{
+    (void)state;
+    struct rows rows = good();
+    rows.members[0].expiry_ms = TIME_MS;
+    rows.members[1].expiry_ms = TIME_MS - 1;
+    struct event *event;
+    const char *why = NULL;
+    assert_int_equal(build(&rows, &event, &why), ERR_NONE);
+    struct engine *engine = engine_new(&cfg);
+    engine_begin(engine, 9, TIME_MS);
+    assert_true(engine_adopt(engine, event, true));
+    struct figures figures;
+    assert_int_equal(engine_figures(engine, SLICE_LIT("E"), SLICE_LIT("S"), &figures), FIGURES_OK);
+    assert_int_equal(figures.active, 1);
+    engine_free(engine);
+}
+
 static void test_groups(void **state)
 {
     (void)state;
@@ -221,11 +240,9 @@ static void test_unknown_audience(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good),
-        cmocka_unit_test(test_groups),
-        cmocka_unit_test(test_audiences),
-        cmocka_unit_test(test_members),
-        cmocka_unit_test(test_unknown_audience),
+        cmocka_unit_test(test_good),    cmocka_unit_test(test_lease_ends_now),
+        cmocka_unit_test(test_groups),  cmocka_unit_test(test_audiences),
+        cmocka_unit_test(test_members), cmocka_unit_test(test_unknown_audience),
     };
     return tap_run(tests);
 }

@@ -58,6 +58,14 @@ static inline void *ring_peek(struct ring *ring)
     return ring->slots[head & ring->mask];
 }
 
+/* By the taking thread: the item `ahead` places behind the oldest, or NULL when it was not seen
+ * yet; to fetch what it points to in time. */
+static inline void *ring_ahead(const struct ring *ring, uint32_t ahead)
+{
+    uint32_t head = atomic_load_explicit(&ring->head, memory_order_relaxed); /* our own */
+    return ring->tail_seen - head > ahead ? ring->slots[(head + ahead) & ring->mask] : NULL;
+}
+
 static inline void *ring_take(struct ring *ring)
 {
     void *item = ring_peek(ring);

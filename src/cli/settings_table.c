@@ -291,7 +291,7 @@ const struct setting settings_table[] = {
               "the same, and the disk is the system's business.  A killed process loses nothing "
               "in any of them.  If unsure, sync."},
     {.name = "sync-gather",
-     DURATION(sync_gather_ms, "3ms", 0, 50),
+     DURATION(sync_gather_ms, "5ms", 0, 50),
      .commands = SERVE,
      .prose = "Under load, how long a sync waits to gather more heartbeats.  Viewers never notice; "
               "fewer syncs leave more of the disk.  If unsure, leave it."},

@@ -461,6 +461,15 @@ static bool is_of_tests(struct slice name)
     return false;
 }
 
+/* Kubernetes sets these for each service in the namespace, and a service is likely to bear our
+ * name: NOVABEAT_SERVICE_HOST, NOVABEAT_PORT, NOVABEAT_PORT_8080_TCP_ADDR, … */
+static bool is_of_kubernetes(struct slice name)
+{
+    return slice_has_prefix(name, SLICE_LIT(ENVIRONMENT_PREFIX "SERVICE_")) ||
+           slice_has_prefix(name, SLICE_LIT(ENVIRONMENT_PREFIX "PORT_")) ||
+           slice_equal(name, SLICE_LIT(ENVIRONMENT_PREFIX "PORT"));
+}
+
 static void read_variable(struct reading *reading, const char *variable)
 {
     static const struct slice prefix = {ENVIRONMENT_PREFIX, sizeof ENVIRONMENT_PREFIX - 1};
@@ -480,7 +489,7 @@ static void read_variable(struct reading *reading, const char *variable)
     bool shell_name = strspn(copy, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") == written.len;
     const struct setting *setting = shell_name ? settings_find(name, strlen(name)) : NULL;
     if (setting == NULL) {
-        if (!is_of_tests(written)) {
+        if (!is_of_tests(written) && !is_of_kubernetes(written)) {
             refuse_unknown(reading, copy, name);
         }
     } else if (belongs(reading, setting)) {

@@ -5,9 +5,9 @@
  * "alive-window = 65s"), the environment (NOVABEAT_ALIVE_WINDOW), the flag (--alive-window 65s or
  * --alive-window=65s).  Help, docs/SETTINGS.md and errors come from the same table.
  *
- * An unknown name in any source is an error, and so is a value out of range or two values that
- * contradict each other.  The file and the environment may hold settings of other commands; these
- * are left unread.
+ * An unknown name in any source is an error (but for the variables that Kubernetes makes of a
+ * service called novabeat), and so is a value out of range or two values that contradict each
+ * other.  The file and the environment may hold settings of other commands; these are left unread.
  *
  * Memory:  text values borrow from argv, the environment and the table, or belong to the settings
  *          (config file): settings_fini frees those.  Not to be copied: some point into it.

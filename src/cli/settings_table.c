@@ -279,8 +279,9 @@ const struct setting settings_table[] = {
     {.name = "events",
      CHOICE(enum settings_events, events, "open", "open|declared"),
      .commands = SERVE,
-     .prose = "Whether a heartbeat for an event that nobody declared begins that event, or is "
-              "refused."},
+     .prose = "open: the first heartbeat for an event begins it.  declared: only events that the "
+              "records hold are accepted, others are answered 404.  Declaring one over HTTP comes "
+              "with a later version; until then, those that were begun under open or by replay."},
 
     /* what is safe when */
     {.name = "durability",

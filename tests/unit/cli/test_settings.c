@@ -111,7 +111,7 @@ static void test_defaults(void **state)
     assert_int_equal(settings.viewing_gap_ms, 150000);
     assert_int_equal(settings.frame_ms, 300000);
     assert_int_equal(settings.interval_ms, 30000);
-    assert_int_equal(settings.sync_gather_ms, 3);
+    assert_int_equal(settings.sync_gather_ms, 5);
     assert_int_equal(settings.journal_max_bytes, (uint64_t)8 << 30);
     assert_int_equal(settings.trusted_proxies_count, 2);
     assert_string_equal(settings.country_headers[0], "CloudFront-Viewer-Country");
@@ -294,11 +294,18 @@ static void assert_wrong_environment(const char *variable, const char *expected)
 static void test_environment(void **state)
 {
     (void)state;
-    const char *const environment[] = {
-        "NOVABEAT_ALIVE_WINDOW=70s", "NOVABEAT_AUTH_NONE_ANYWHERE=true",
-        "NOVABEAT_SEED=123",         "NOVABEAT_TARGET=http://h",
-        "NOVABEAT_BUILD=/x",         "OTHER=1",
-        "NOVABEATALIVE=1",           NULL};
+    const char *const environment[] = {"NOVABEAT_ALIVE_WINDOW=70s",
+                                       "NOVABEAT_AUTH_NONE_ANYWHERE=true",
+                                       "NOVABEAT_SEED=123",
+                                       "NOVABEAT_TARGET=http://h",
+                                       "NOVABEAT_BUILD=/x",
+                                       "OTHER=1",
+                                       "NOVABEATALIVE=1",
+                                       "NOVABEAT_SERVICE_HOST=10.0.0.1",
+                                       "NOVABEAT_SERVICE_PORT_HTTP=8080",
+                                       "NOVABEAT_PORT=tcp://10.0.0.1:8080",
+                                       "NOVABEAT_PORT_8080_TCP_ADDR=10.0.0.1",
+                                       NULL};
     assert_int_equal(read_line(COMMAND_SERVE, "--auth none", environment), SETTINGS_OK);
     assert_int_equal(settings.alive_window_ms, 70000);
     assert_true(settings.auth_none_anywhere);
@@ -311,6 +318,8 @@ static void test_environment(void **state)
     assert_wrong_environment("NOVABEAT_ALIVE_WINDWO=1s",
                              "NOVABEAT_ALIVE_WINDWO (environment): there is no such setting; did "
                              "you mean NOVABEAT_ALIVE_WINDOW?");
+    assert_wrong_environment("NOVABEAT_PORTS=1",
+                             "NOVABEAT_PORTS (environment): there is no such setting");
     assert_wrong_environment("NOVABEAT_XYZZY=1",
                              "NOVABEAT_XYZZY (environment): there is no such setting");
     assert_wrong_environment("NOVABEAT_alive-window=1s",

@@ -47,14 +47,15 @@ static bool from_trusted_proxy(const struct call *call)
 }
 
 /* What the first country header that is there says, if the peer may say it.  Nonsense is "not
- * known": a proxy's slip must not cost the viewer's heartbeat. */
+ * known": a proxy's slip must not cost the viewer's heartbeat.  So is XX, Cloudflare's word for it
+ * (https://developers.cloudflare.com/fundamentals/reference/http-headers/#cf-ipcountry). */
 static country_t country_of(const struct call *call)
 {
     const struct slice *watched = call->exchange->request.watched;
     for (unsigned i = 0; i < call->worker->api->config.country_headers; i++) {
         if (watched[i].len > 0) {
             country_t country = 0;
-            if (from_trusted_proxy(call)) {
+            if (from_trusted_proxy(call) && !slice_equal(watched[i], SLICE_LIT("XX"))) {
                 (void)country_pack(watched[i], &country); /* 0 where it is none */
             }
             return country;

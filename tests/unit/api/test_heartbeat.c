@@ -112,6 +112,7 @@ static void test_country(void **state)
         {"10.1.2.3", "HK", "", "HK"},   {"10.1.2.3", "", "us", "US"},
         {"10.1.2.3", "HK", "US", "HK"}, {"10.1.2.3", "nonsense", "US", "ZZ"},
         {"10.1.2.3", "", "", "ZZ"},     {"11.1.2.3", "HK", "US", "ZZ"},
+        {"10.1.2.3", "", "XX", "ZZ"},   {"10.1.2.3", "", "T1", "T1"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct http_request *request =

@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "cli/commands.h"
+#include "cli/options.h"
 
 /* Requests that one I/O thread reads or answers at one time; more wait unread (http.h). */
 #define REQUESTS_MAX 8192u
@@ -134,17 +135,7 @@ static struct live_options live_options_of(const struct settings *settings)
     return (struct live_options){
         .data = settings->data,
         .records = settings->records,
-        .engine = {.windows = {.alive_ms = settings->alive_window_ms,
-                               .hidden_ms = settings->hidden_window_ms,
-                               .leaving_ms = settings->leaving_window_ms,
-                               .gap_ms = settings->viewing_gap_ms,
-                               .frame_ms = settings->frame_ms},
-                   .profile_ttl_ms = settings->profile_ttl_ms,
-                   .event_idle_ms = settings->event_idle_ms,
-                   .events_max = (uint32_t)settings->events_max,
-                   .sessions_max = (uint32_t)settings->sessions_max,
-                   .viewers_max = (uint32_t)settings->viewers_max,
-                   .backlog_max = (uint32_t)settings->backlog_max},
+        .engine = settings_engine_config(settings),
         .durability = durabilities[settings->durability],
         .sync_gather_ms = settings->sync_gather_ms,
         .journal_segment_bytes = settings->journal_segment_bytes,

@@ -107,7 +107,7 @@ static int import(struct job *job)
     if (in == NULL) {
         return complain(EXIT_FAILED, "%s: %s", job->path, strerror(errno));
     }
-    if (mkdir(job->settings->data, 0755) != 0 && errno != EEXIST) {
+    if (mkdir(job->settings->data, 0750) != 0 && errno != EEXIST) {
         complain(0, "data: %s: %s", job->settings->data, strerror(errno));
     } else if (store_lock(job->settings->data, &lock_fd, job->why, sizeof job->why) != ERR_NONE ||
                open_records(job, true, &link) != ERR_NONE) {

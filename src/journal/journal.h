@@ -10,12 +10,12 @@
  * never acknowledged (under durability sync) and is cut.  Otherwise the damage is in the middle:
  * open refuses with ERR_DAMAGED and a report that names file, offset and sequence.
  *
- * Threads: append and remove belong to one thread (the engine's); journal_sync to one other (the
- * sync thread), at the same time.  journal_scan and journal_repair need no journal to be open.
- * Failures: ERR_NOSPACE leaves the journal as it was before the append (the partial record is taken
- * back) and the next append may succeed.  Any other failure of append, and any failure of sync, is
- * final: it is logged, and the journal refuses everything from then on with the same error (a
- * failed fsync must not be retried: the kernel reports a lost page once only). */
+ * Threads: append and remove belong to one thread (the engine's); journal_sync is for any other, at
+ * the same time; two of them take turns.  journal_scan and journal_repair need no journal to be
+ * open. Failures: ERR_NOSPACE leaves the journal as it was before the append (the partial record is
+ * taken back) and the next append may succeed.  Any other failure of append, and any failure of
+ * sync, is final: it is logged, and the journal refuses everything from then on with the same error
+ * (a failed fsync must not be retried: the kernel reports a lost page once only). */
 #ifndef NOVABEAT_JOURNAL_JOURNAL_H
 #define NOVABEAT_JOURNAL_JOURNAL_H
 

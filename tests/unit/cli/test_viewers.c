@@ -1,5 +1,5 @@
 /* test_viewers.c -- profiles from files into the store and back. */
-#include "store.h"
+#include "unit/records/store.h"
 
 #include "cli/viewers.h"
 

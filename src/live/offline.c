@@ -161,8 +161,12 @@ static enum err store_some(struct offline *offline, size_t counted, char *why, s
 static enum err fetch_event(struct offline *offline, struct slice id, char *why, size_t why_bytes)
 {
     struct store *store = &offline->store;
-    if (engine_events_count(store->engine) >= store->cfg.events_max) {
-        enum err err = store_all(offline, why, why_bytes); /* idle ones leave memory */
+    /* Idle ones leave memory: stored by the first pass, found by the second. */
+    for (int pass = 0; pass < 2; pass++) {
+        if (engine_events_count(store->engine) < store->cfg.events_max) {
+            break;
+        }
+        enum err err = store_all(offline, why, why_bytes);
         if (err != ERR_NONE) {
             return err;
         }

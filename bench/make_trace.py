@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """Write a sorted trace for `novabeat replay`: N viewers with UUIDs, B beats each, 30 s apart.
 
-    make_trace.py VIEWERS BEATS [SESSIONS] > trace.ndjson
+    make_trace.py VIEWERS BEATS [SESSIONS [JITTER_MS]] > trace.ndjson
+
+Each beat comes up to JITTER_MS late (0): with as much as the 30 s between beats, viewers come in no
+order at all.
 """
 import random
 import sys
@@ -11,6 +14,7 @@ import uuid
 def main():
     viewers, beats = int(sys.argv[1]), int(sys.argv[2])
     sessions = int(sys.argv[3]) if len(sys.argv) > 3 else 5
+    jitter = int(sys.argv[4]) if len(sys.argv) > 4 else 0
     rng = random.Random(20211123)
     start, interval = 1637661600000, 30000
     countries = ["HK", "US", "DE", "JP", "GB", "FR", "SG", "AU"]
@@ -26,6 +30,9 @@ def main():
     out = sys.stdout
     for beat in range(beats):
         base = start + beat * interval
+        if jitter:
+            people = sorted(((offset + rng.randrange(jitter)) % interval, tail)
+                            for offset, tail in people)
         out.write("".join('{"ts":%d,%s' % (base + offset, tail) for offset, tail in people))
 
 

@@ -335,10 +335,12 @@ static enum place_outcome reserve(struct engine *engine, const struct heartbeat 
     }
     bool new_set = false;
     if (heartbeat->flags & HEARTBEAT_GROUPS) {
-        uint32_t set = group_sets_find(&event->sets, heartbeat->groups);
-        new_set = set == INDEX_NONE;
         bool known = place->viewer_no != MEMBER_NONE;
-        bool same = known && event->viewers[place->viewer_no].groups == set;
+        bool same =
+            known &&
+            slice_equal(heartbeat->groups,
+                        group_sets_packed(&event->sets, event->viewers[place->viewer_no].groups));
+        new_set = !same && group_sets_find(&event->sets, heartbeat->groups) == INDEX_NONE;
         /* The viewer's groups may be others once an earlier heartbeat of the batch was applied. */
         place->same_groups = same && !event->regroups_reserved;
         event->regroups_reserved |= known && !same;
@@ -465,9 +467,9 @@ void engine_apply(struct engine *engine, const struct heartbeat *heartbeat, stru
         place->viewer_no = event->own.members_count;
         event_append_viewer(event, &place->key, place->viewer_hash);
     }
-    if (heartbeat->flags & HEARTBEAT_GROUPS) {
-        set_profile(engine, event, place->viewer_no, heartbeat->groups,
-                    heartbeat->flags & HEARTBEAT_PROFILE);
+    bool loaded = heartbeat->flags & HEARTBEAT_PROFILE;
+    if ((heartbeat->flags & HEARTBEAT_GROUPS) && (loaded || !place->same_groups)) {
+        set_profile(engine, event, place->viewer_no, heartbeat->groups, loaded);
     }
     uint16_t groups = event->viewers[place->viewer_no].groups;
     event->last_ms = engine->now_ms;

@@ -21,8 +21,9 @@
 /* Display name in a profile, bytes of UTF-8. */
 #define NAME_BYTES_MAX 256
 
-/* Viewers of one event: the hash index keeps 26 bits of number and 6 bits of tag in a slot. */
-#define VIEWERS_PER_EVENT_MAX ((1u << 26) - 2)
+/* Viewers of one event: the longest ids, a length byte each, lie in what 32 bits address.  (The
+ * hash index could number 2^26 - 2.) */
+#define VIEWERS_PER_EVENT_MAX (0xffffffffu / (VIEWER_ID_BYTES_MAX + 1))
 
 /* Nesting that the JSON reader follows. */
 #define JSON_DEPTH_MAX 64

@@ -13,6 +13,7 @@
 
 struct check {
     uint64_t findings;
+    bool stored; /* there is something to look at */
     uint64_t heartbeats, profiles, settings;
     int64_t now_ms; /* of the entry before */
 };
@@ -59,6 +60,7 @@ static void check_records(struct check *check, const char *where, uint64_t *cove
         printf("records: none yet\n");
         return;
     }
+    check->stored = true;
     if (err == ERR_NONE) {
         err = records_check(link, find_fault, check);
     } else {
@@ -87,9 +89,10 @@ static void check_journal(struct check *check, const char *folder, uint64_t cove
            (unsigned long long)report.segments, (unsigned long long)report.first_seq,
            (unsigned long long)report.last_seq, (unsigned long long)check->heartbeats,
            (unsigned long long)check->profiles, (unsigned long long)check->settings);
+    check->stored |= report.segments > 0 || err != ERR_NONE;
     if (report.torn_bytes > 0) {
-        printf("journal: the tail is torn, %llu bytes that were never acknowledged; the next start "
-               "cuts them: %s\n",
+        printf("journal: the tail is torn, %llu bytes that the next start cuts (with durability "
+               "sync they were never acknowledged): %s\n",
                (unsigned long long)report.torn_bytes, report.text);
     }
     if (err != ERR_NONE) {
@@ -132,6 +135,9 @@ int command_check(const struct settings *settings, int argc, char **argv)
     check_journal(&check, folder, covered_seq);
     close(lock_fd);
     bool whole = check.findings == 0 && repaired;
-    printf("%s: %s\n", settings->data, whole ? "whole" : "NOT whole");
+    printf("%s: %s\n", settings->data,
+           !whole         ? "NOT whole"
+           : check.stored ? "whole"
+                          : "nothing is stored here (is it the right folder?)");
     return whole ? EXIT_WELL : EXIT_FAILED;
 }

@@ -447,8 +447,10 @@ const struct setting settings_table[] = {
     {.name = "repair",
      FLAG(repair),
      .commands = CHECK,
-     .prose = "Also mend what can be mended without losing anything acknowledged: cut a torn tail "
-              "off the journal."},
+     .prose =
+         "Also make a journal with a bad place start again: it ends before that place, and what "
+         "came after is lost to the figures, acknowledged or not.  What is cut is kept beside "
+         "it (….journal.damaged).  Copy the folder first."},
     {.name = "format",
      CHOICE(enum settings_format, format, "auto", "auto|csv|ndjson"),
      .commands = VIEWERS,

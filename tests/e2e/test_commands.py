@@ -163,6 +163,18 @@ def test_version_and_help():
         assert word in done.stderr, (arguments, done.stderr)
 
 
+def test_check_of_nothing():
+    """check does not call a folder whole in which nothing is stored; without a folder it fails"""
+    top = folder()
+    try:
+        said = command("check", "--data", top).stdout
+        assert "nothing is stored" in said and "whole" not in said, said
+        done = command("check", "--data", os.path.join(top, "none"), status=1)
+        assert "none" in done.stderr and not os.path.exists(os.path.join(top, "none")), done.stderr
+    finally:
+        shutil.rmtree(top)
+
+
 def test_settings_from_everywhere():
     """File, environment and flag set the same setting; the later wins"""
     top = folder()
@@ -198,4 +210,5 @@ def test_auth_none_stays_at_home():
 
 if __name__ == "__main__":
     run(test_replay_equals_the_model, test_replay_says_what_is_wrong, test_import_and_export,
-        test_version_and_help, test_settings_from_everywhere, test_auth_none_stays_at_home)
+        test_version_and_help, test_check_of_nothing, test_settings_from_everywhere,
+        test_auth_none_stays_at_home)

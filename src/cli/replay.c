@@ -166,12 +166,17 @@ static bool count_batch(struct replay *replay, size_t *count)
     return err == ERR_NONE;
 }
 
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r';
+}
+
 /* One line, without its end. */
 static bool take_line(struct replay *replay, struct slice line, size_t *count)
 {
     replay->line++;
-    if (line.len > 0 && line.ptr[line.len - 1] == '\r') {
-        line.len--;
+    while (line.len > 0 && is_blank(line.ptr[line.len - 1])) {
+        line.len--; /* blank lines are passed over, as in a batch over HTTP */
     }
     if (line.len == 0) {
         return true;

@@ -14,16 +14,6 @@
 #define EXPORT_BATCH 10000
 #define EXPORT_BYTES (EXPORT_BATCH * (size_t)(8 * 1024))
 
-bool viewers_format_parse(struct slice text, enum viewers_format *format)
-{
-    if (slice_equal(text, SLICE_LIT("csv"))) {
-        *format = VIEWERS_CSV;
-        return true;
-    }
-    *format = VIEWERS_NDJSON;
-    return slice_equal(text, SLICE_LIT("ndjson"));
-}
-
 enum viewers_format viewers_format_of(const char *path)
 {
     const char *dot = strrchr(path, '.');

@@ -33,8 +33,6 @@
 
 enum viewers_format { VIEWERS_CSV, VIEWERS_NDJSON };
 
-/* False when the text is neither "csv" nor "ndjson". */
-bool viewers_format_parse(struct slice text, enum viewers_format *format);
 /* What a file's name says: NDJSON when it ends in .ndjson or .jsonl, else CSV. */
 enum viewers_format viewers_format_of(const char *path);
 

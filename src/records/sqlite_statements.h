@@ -10,7 +10,6 @@
     X(SQL_BEGIN_WRITE, "BEGIN IMMEDIATE")                                                          \
     X(SQL_BEGIN_READ, "BEGIN")                                                                     \
     X(SQL_COMMIT, "COMMIT")                                                                        \
-    X(SQL_ROLLBACK, "ROLLBACK")                                                                    \
     /* ---- commit: what is inserted may be there already (the same commit made twice) ---- */     \
     X(SQL_COVERED_PUT, "INSERT INTO meta (name, value) VALUES ('covered_seq', ?1) "                \
                        "ON CONFLICT (name) DO UPDATE SET value = ?1")                              \

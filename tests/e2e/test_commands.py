@@ -89,7 +89,7 @@ def test_replay_equals_the_model():
 
 
 def test_replay_says_what_is_wrong():
-    """A trace that is broken or not sorted is refused with the line's number"""
+    """A trace that is broken or not sorted is refused with the line's number; blank lines are not"""
     top = folder()
     try:
         good = {"ts": START, "event": "e", "viewer": "v"}
@@ -103,7 +103,12 @@ def test_replay_says_what_is_wrong():
             done = subprocess.run([BINARY, "replay", "--data", os.path.join(top, f"d{number}"),
                                    trace], capture_output=True, text=True, timeout=60)
             assert done.returncode > 0, f"{lines} was accepted"
-            assert "2" in done.stderr, done.stderr
+            assert "line 2:" in done.stderr, done.stderr
+        trace = os.path.join(top, "blank")
+        with open(trace, "w", encoding="utf-8") as file:
+            file.write(f"\n{json.dumps(good)}\r\n \t\r\n{json.dumps(good)}  ")
+        said = command("replay", "--data", os.path.join(top, "blank-lines"), trace).stdout
+        assert said.startswith("2 heartbeats counted"), said
     finally:
         shutil.rmtree(top)
 

@@ -309,30 +309,17 @@ uint64_t journal_bytes(const struct journal *journal)
 
 /* ---- removal ---- */
 
-/* A removed segment that still waits for a sync needs none, and its descriptor would keep the disk
- * space.  While a sync runs it may be using the descriptor, and will close it itself. */
-static void left_forget(struct journal *journal, uint64_t before_seq)
-{
-    if (pthread_mutex_trylock(&journal->sync) != 0) {
-        return;
-    }
-    pthread_mutex_lock(&journal->handover);
-    uint32_t count = 0;
-    while (count < journal->left_count && journal->left[count].first_seq < before_seq) {
-        count++;
-    }
-    pthread_mutex_unlock(&journal->handover);
-    left_close(journal, count);
-    pthread_mutex_unlock(&journal->sync);
-}
-
 enum err journal_remove_covered(struct journal *journal, uint64_t covered_seq)
 {
     enum err err = failure_of(journal);
     const struct file_ops *files = journal->files;
     uint32_t removed = 0;
+    /* What follows must be on the disk before this goes: else a power cut may leave a later segment
+     * whose name was kept by chance, and a hole before it that looks like damage. */
+    uint64_t durable_seq = journal_durable_seq(journal);
+    uint64_t until_seq = covered_seq < durable_seq ? covered_seq : durable_seq;
     while (err == ERR_NONE && removed + 1 < journal->segments_count &&
-           journal->segments[removed + 1].first_seq - 1 <= covered_seq) {
+           journal->segments[removed + 1].first_seq - 1 <= until_seq) {
         char name[SEGMENT_NAME_BYTES];
         segment_name(journal->segments[removed].first_seq, name);
         int result = files->unlink(files->ctx, journal->folder, name);
@@ -349,7 +336,6 @@ enum err journal_remove_covered(struct journal *journal, uint64_t covered_seq)
         journal->segments_count -= removed;
         memmove(journal->segments, journal->segments + removed,
                 journal->segments_count * sizeof journal->segments[0]);
-        left_forget(journal, journal->segments[0].first_seq);
     }
     return err;
 }

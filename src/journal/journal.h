@@ -31,7 +31,8 @@ struct journal_options {
     /* A new segment is begun when a record would make one larger; 4 KiB to 4 GiB. */
     uint64_t segment_bytes;
     /* Append answers ERR_FULL when a record would make all segments together larger; 0: no bound.
-     * It then begins a new segment once, so that covering all records always makes room. */
+     * It then begins a new segment once, so that to sync and cover all records always makes room.
+     */
     uint64_t total_bytes_max;
 };
 
@@ -81,8 +82,9 @@ uint64_t journal_appended_seq(const struct journal *journal);
 uint64_t journal_durable_seq(const struct journal *journal);
 uint64_t journal_bytes(const struct journal *journal);
 
-/* Removes the segments whose records are all <= covered_seq, oldest first; never the one being
- * written.  covered_seq must be durable in the record store.  ERR_IO is not final here. */
+/* Removes the segments whose records are all <= covered_seq and known to be on the disk, oldest
+ * first; never the one being written.  covered_seq must be durable in the record store.  ERR_IO is
+ * not final here. */
 enum err journal_remove_covered(struct journal *journal, uint64_t covered_seq) WARN_UNUSED;
 
 /* For `novabeat check --repair`, while no journal is open there: makes the journal end before its

@@ -149,6 +149,7 @@ static void test_removal(void **state)
     }
     /* All covered: one segment stays, and every one before it is gone. */
     uint64_t last = journal_appended_seq(journal);
+    assert_int_equal(journal_sync(journal, &durable_seq), ERR_NONE);
     assert_int_equal(journal_remove_covered(journal, last), ERR_NONE);
     assert_int_equal(journal_remove_covered(journal, UINT64_MAX), ERR_NONE);
     assert_int_equal(segments_in(place.folder), 1);
@@ -265,7 +266,7 @@ static void test_total_bound(void **state)
         .folder = place.folder, .segment_bytes = SEGMENT_SMALL, .total_bytes_max = 10000};
     struct journal *journal;
     assert_int_equal(journal_open(&options, 0, &report, &journal), ERR_NONE);
-    uint64_t last = 0, seq;
+    uint64_t last = 0, seq, durable_seq;
     for (int round = 0; round < 20; round++) {
         enum err err;
         while ((err = append_next(journal, &seq)) == ERR_NONE) {
@@ -276,6 +277,7 @@ static void test_total_bound(void **state)
         assert_int_equal(append_next(journal, &seq), ERR_FULL);
         assert_int_equal(journal_appended_seq(journal), last);
         /* Covering everything makes room, also when all of it was in one segment. */
+        assert_int_equal(journal_sync(journal, &durable_seq), ERR_NONE);
         assert_int_equal(journal_remove_covered(journal, last), ERR_NONE);
         assert_int_equal(append_next(journal, &seq), ERR_NONE);
         assert_int_equal(seq, last + 1);

@@ -120,8 +120,12 @@ static bool work(struct world *world, int steps)
         default:
             err = append_one(world);
             if (err == ERR_FULL) {
-                world->covered = world->appended;
-                err = journal_remove_covered(world->journal, world->covered);
+                err = journal_sync(world->journal, &durable_seq);
+                if (err == ERR_NONE) {
+                    world->durable = durable_seq;
+                    world->covered = world->appended;
+                    err = journal_remove_covered(world->journal, world->covered);
+                }
             }
             break;
         }

@@ -94,12 +94,12 @@ static void test_large_batches(void **state)
     assert_int_equal(beat(&loop, "e", NULL, names[0]), LIVE_OK); /* none has to wait */
     struct batch batch;
     batch_begin(&loop, &batch, beats, COUNT);
-    struct question question; /* behind the batch: answered after it */
+    struct question question; /* does not wait for the batch: it is not acknowledged yet */
     question_init(&question, LIVE_FIGURES, "e");
     assert_int_equal(ask(&loop, &question), LIVE_OK);
-    assert_int_equal(question.query.figures[0].attended, COUNT);
     live_query_fini(&question.query);
     assert_true(loop_until(&loop, &batch.done, WAIT_MS));
+    assert_int_equal(figures_of(&loop, "e", NULL).attended, COUNT);
     for (int i = 0; i < COUNT; i++) {
         assert_int_equal(beats[i].status, LIVE_OK);
     }
@@ -218,6 +218,70 @@ static void test_declared_events(void **state)
     assert_int_equal(beat(&loop, "unknown", "s", "v"), LIVE_UNKNOWN_EVENT);
     assert_int_equal(loop_counters(&loop).heartbeats_refused, 2);
     assert_int_equal(figures_of(&loop, "unknown", NULL).attended, 0);
+    loop_stop(&loop);
+}
+
+/* A leave counts in nothing: it makes no event, and takes no place of one. */
+static void test_leave_of_nobody(void **state)
+{
+    (void)state;
+    struct live_options options = options_for(&folder);
+    options.engine.events_max = 1;
+    options.reject_unknown_viewers = true;
+    struct loop loop;
+    loop_start(&loop, &options);
+    struct heartbeat leave = heartbeat_of("nowhere", "s", "v");
+    leave.flags = HEARTBEAT_LEAVING;
+    struct call call;
+    call_begin(&loop, &call, leave);
+    assert_int_equal(call_end(&loop, &call), LIVE_OK);
+    assert_int_equal(beat(&loop, "real", NULL, "stranger"), LIVE_UNKNOWN_VIEWER);
+    struct question question;
+    question_init(&question, LIVE_EVENTS, NULL);
+    assert_int_equal(ask(&loop, &question), LIVE_OK);
+    assert_int_equal(question.query.rows, 0); /* not of the refused one either */
+    live_query_fini(&question.query);
+    loop_stop(&loop);
+}
+
+/* An event whose heartbeats were all refused leaves memory, and nothing of it is stored. */
+static void test_refused_event_goes(void **state)
+{
+    (void)state;
+    struct live_options options = options_for(&folder);
+    options.engine.event_idle_ms = 1;
+    options.records_flush_ms = 10;
+    options.reject_unknown_viewers = true;
+    struct loop loop;
+    loop_start(&loop, &options);
+    assert_int_equal(beat(&loop, "real", NULL, "stranger"), LIVE_UNKNOWN_VIEWER);
+    WAIT_FOR(loop_counters(&loop).events == 0);
+    loop_stop(&loop);
+    assert_int_equal(folder_sql(&folder, "SELECT count(*) FROM event"), 0);
+}
+
+/* Questions are answered while heartbeats are gathered, and do not end the gathering. */
+static void test_questions_while_gathering(void **state)
+{
+    (void)state;
+    enum { CALLS = 20 };
+    struct live_options options = options_for(&folder);
+    options.sync_gather_ms = 50;
+    struct loop loop;
+    loop_start(&loop, &options);
+    assert_int_equal(beat(&loop, "e", NULL, "v"), LIVE_OK);
+    uint64_t batches = loop_counters(&loop).batches;
+    int64_t begin_ms = clock_mono_ms();
+    struct call calls[CALLS];
+    for (int i = 0; i < CALLS; i++) {
+        call_begin(&loop, &calls[i], heartbeat_of("e", NULL, "v"));
+        assert_int_equal(figures_of(&loop, "e", NULL).attended, 1);
+    }
+    for (int i = 0; i < CALLS; i++) {
+        assert_int_equal(call_end(&loop, &calls[i]), LIVE_OK);
+    }
+    int64_t gathers = (clock_mono_ms() - begin_ms) / options.sync_gather_ms;
+    assert_true(loop_counters(&loop).batches - batches <= (uint64_t)gathers + 1);
     loop_stop(&loop);
 }
 
@@ -519,6 +583,9 @@ int main(void)
         TEST(test_requests_max),
         TEST(test_caps),
         TEST(test_declared_events),
+        TEST(test_leave_of_nobody),
+        TEST(test_refused_event_goes),
+        TEST(test_questions_while_gathering),
         TEST(test_questions_in_memory_and_not),
         TEST(test_read_your_writes),
         TEST(test_nothing_falls_between),

@@ -4,7 +4,7 @@
  *
  * One event, viewers named by UUIDs, each beating every 30 s in random order.  The ids lie in the
  * order in which they come, as in read buffers, so the misses of the caches are the engine's own.
- * Time is CPU time of the process, the median of five; memory is resident memory. */
+ * Time is CPU time of the process, the median of three; memory is resident memory. */
 #include "base/memory.h"
 #include "core/engine.h"
 

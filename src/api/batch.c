@@ -152,7 +152,7 @@ static const char *take_members(struct batch *batch, const struct json_value *va
     }
     if (values[COUNTRY].kind == JSON_IS_STRING &&
         !country_pack(text_of(batch, &values[COUNTRY]), &heartbeat->country)) {
-        *rule = "must be a country's two letters, as in ISO 3166-1 alpha-2";
+        *rule = "must be two of A-Z 0-9, as in ISO 3166-1 alpha-2";
         return "country";
     }
     if (values[GROUPS].kind == JSON_IS_ARRAY) {

@@ -3,6 +3,8 @@
 
 #include "base/assert.h"
 
+#include <stdlib.h>
+
 static void put_figures(struct buffer *out, const struct figures *figures)
 {
     buffer_put_lit(out, "\"active\":");
@@ -22,10 +24,19 @@ static void put_figures(struct buffer *out, const struct figures *figures)
     buffer_put_i64(out, viewings == 0 ? 0 : (figures->total_ms + viewings / 2) / viewings);
 }
 
+static int session_order(const void *a, const void *b)
+{
+    return slice_compare(((const struct figures *)a)->session,
+                         ((const struct figures *)b)->session);
+}
+
 static void write_overview(struct buffer *out, const struct question *question)
 {
     const struct live_query *query = &question->query;
     ASSERT(query->rows > 0);
+    if (query->rows > 2) { /* by id, whether they come from memory or from the records */
+        qsort(query->figures + 1, query->rows - 1, sizeof *query->figures, session_order);
+    }
     put_audience(out, query->event, SLICE_EMPTY);
     buffer_put_lit(out, ",\"timestamp\":");
     buffer_put_i64(out, query->now_ms);

@@ -138,7 +138,7 @@ static bool parse(struct replay *replay, struct slice line, struct offline_beat 
     struct slice country;
     if (values[COUNTRY].kind == JSON_IS_STRING && (!text_of(replay, &values[COUNTRY], &country) ||
                                                    !country_pack(country, &heartbeat->country))) {
-        return refuse(replay, "\"country\" must be two letters");
+        return refuse(replay, "\"country\" must be two of A-Z 0-9");
     }
     heartbeat->flags = (uint8_t)((values[HIDDEN].truth ? HEARTBEAT_HIDDEN : 0) |
                                  (values[LEAVING].truth ? HEARTBEAT_LEAVING : 0));

@@ -29,23 +29,6 @@ static bool event_is_idle(struct engine *engine, struct event *event)
     return event->touched_count == 0;
 }
 
-/* Looks at a few events each pass, in turn; an idle one says so with its own row. */
-static void find_idle(struct engine *engine)
-{
-    for (int looks = 0; looks < IDLE_LOOKS_A_PASS && engine->all != NULL; looks++) {
-        struct event *event = engine->idle_at != NULL ? engine->idle_at : engine->all;
-        engine->idle_at = event->all_next;
-        if (event_is_idle(engine, event)) {
-            event->idle_collected = true;
-            event->own.aggregates_dirty = true;
-            audience_touch(engine, &event->own);
-        }
-        if (engine->idle_at == NULL) {
-            break; /* once round */
-        }
-    }
-}
-
 static void evict(struct engine *engine, struct event *event)
 {
     uint32_t bucket =
@@ -71,6 +54,28 @@ static void evict(struct engine *engine, struct event *event)
     }
     engine->events_count--;
     event_free(event);
+}
+
+/* Looks at a few events each pass, in turn; an idle one says so with its own row.  One that nobody
+ * was ever counted in (all were refused) just goes: there is nothing to store. */
+static void find_idle(struct engine *engine)
+{
+    for (int looks = 0; looks < IDLE_LOOKS_A_PASS && engine->all != NULL; looks++) {
+        struct event *event = engine->idle_at != NULL ? engine->idle_at : engine->all;
+        engine->idle_at = event->all_next;
+        if (!event_is_idle(engine, event)) {
+            /* stays */
+        } else if (event->own.members_count == 0) {
+            evict(engine, event);
+        } else {
+            event->idle_collected = true;
+            event->own.aggregates_dirty = true;
+            audience_touch(engine, &event->own);
+        }
+        if (engine->idle_at == NULL) {
+            break; /* once round */
+        }
+    }
 }
 
 void engine_committed(struct engine *engine)

@@ -197,7 +197,9 @@ uint32_t engine_events_count(const struct engine *engine)
 void engine_events(const struct engine *engine, engine_event_fn *fn, void *ctx)
 {
     for (const struct event *event = engine->all; event != NULL; event = event->all_next) {
-        fn(ctx, event_id(event));
+        if (event->own.members_count > 0) {
+            fn(ctx, event_id(event));
+        }
     }
 }
 

@@ -175,7 +175,7 @@ enum figures_outcome engine_viewer(struct engine *engine, struct slice event, st
                                    bool *attended, struct slice *groups, viewer_viewing_fn *fn,
                                    void *ctx) WARN_UNUSED;
 
-/* The ids of all events in memory. */
+/* The ids of all events in memory that somebody has been seen in. */
 typedef void engine_event_fn(void *ctx, struct slice event);
 void engine_events(const struct engine *engine, engine_event_fn *fn, void *ctx);
 

@@ -87,6 +87,9 @@ static void destroy(struct connection *connection)
     }
     list_unlink(&connection->again);
     input_release(connection);
+    if (connection->state == STATE_IDLE) {
+        worker_let_in(worker); /* it may have been let in itself, and now takes no input */
+    }
     output_free(connection);
     enter(connection, STATE_CLOSED);
     worker->connections--;

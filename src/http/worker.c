@@ -57,7 +57,12 @@ void worker_input_release(struct http_worker *worker, struct input *input)
     input->next_free = worker->inputs_free;
     worker->inputs_free = input;
     worker->inputs_free_count++;
-    if (!list_empty(&worker->starved)) {
+    worker_let_in(worker);
+}
+
+void worker_let_in(struct http_worker *worker)
+{
+    if (!list_empty(&worker->starved) && worker->inputs_count < worker->config->buffers_max) {
         connection_unstarve(LIST_ENTRY(worker->starved.next, struct connection, again));
     }
 }

@@ -119,5 +119,7 @@ void worker_nudge(struct http_worker *worker);
 /* NULL when buffers_max are in use, or memory is short. */
 struct input *worker_input_take(struct http_worker *worker);
 void worker_input_release(struct http_worker *worker, struct input *input);
+/* Lets the first connection that waits for an input read on, if there is one for it. */
+void worker_let_in(struct http_worker *worker);
 
 #endif

@@ -35,14 +35,16 @@ bool live_submit(struct live_port *port, struct live_request *request)
     }
     request->port = port;
     request->seq = 0;
+    bool put;
     if (request->kind == LIVE_HEARTBEATS) {
         struct live_heartbeats *beats = (struct live_heartbeats *)request;
         ASSERT(beats->count > 0);
         beats->taken = beats->finished = 0;
+        put = ring_put(&port->inbox, beats);
     } else {
         port->asked = true;
+        put = ring_put(&port->questions, request);
     }
-    bool put = ring_put(&port->inbox, request);
     ASSERT(put); /* as many slots as requests in flight */
     port->in_flight++;
     port->submitted = true;
@@ -55,9 +57,6 @@ void live_port_flush(struct live_port *port)
         return;
     }
     struct live *live = port->live;
-    if (port->asked) {
-        atomic_store_explicit(&port->urgent, true, memory_order_release); /* after the inbox */
-    }
     int wait = atomic_fetch_add(&live->engine_wait, 0); /* see enum engine_wait */
     if (wait == ENGINE_ASLEEP || (wait == ENGINE_GATHERING && port->asked)) {
         uint64_t one = 1;
@@ -136,6 +135,7 @@ static void init_ports(struct live *live)
         memset(port, 0, sizeof *port);
         port->live = live;
         ring_init(&port->inbox, live->options.requests_max);
+        ring_init(&port->questions, live->options.requests_max);
         ring_init(&port->acks, live->options.requests_max);
         pthread_mutex_init(&port->answers_lock, NULL);
     }
@@ -310,6 +310,7 @@ enum err live_stop(struct live *live)
     free_messages(live);
     for (uint32_t i = 0; i < live->options.ports; i++) {
         ring_fini(&live->ports[i].inbox);
+        ring_fini(&live->ports[i].questions);
         ring_fini(&live->ports[i].acks);
     }
     changes_fini(&live->part);

@@ -37,9 +37,9 @@ struct live_port {
     bool submitted; /* since the last flush */
     bool asked;     /* one of them is a query */
     /* between the I/O thread and the engine */
-    struct ring inbox; /* I/O thread puts, engine takes: struct live_request */
-    struct ring acks;  /* engine puts, I/O thread takes: struct live_heartbeats, in order of seq */
-    _Atomic bool urgent; /* set by the I/O thread: a query is in the inbox; cleared by the engine */
+    struct ring inbox;     /* I/O thread puts, engine takes: struct live_heartbeats */
+    struct ring questions; /* likewise: struct live_query; they do not wait for the gathering */
+    struct ring acks; /* engine puts, I/O thread takes: struct live_heartbeats, in order of seq */
     /* any thread, under the lock: answers to queries */
     pthread_mutex_t answers_lock;
     struct live_request *answers_first, *answers_last;

@@ -162,10 +162,30 @@ void lookups_refresh(struct live *live, const struct live_beat *beat, struct pla
 
 /* ---- waiting ends ---- */
 
+/* Nobody has seen the event, so a leave has nothing to do there; and it must not make the event. */
+static struct live_beat *finish_leaves(struct live *live, struct live_beat *first)
+{
+    struct live_beat *rest = NULL, **link = &rest;
+    while (first != NULL) {
+        struct live_beat *beat = first;
+        first = beat->next;
+        beat->next = NULL;
+        if (rest == NULL && (beat->heartbeat.flags & HEARTBEAT_LEAVING)) {
+            beat_finish(live, beat, LIVE_OK, 0);
+        } else {
+            *link = beat; /* once somebody comes, all that follows keeps its order */
+            link = &beat->next;
+        }
+    }
+    return rest;
+}
+
 static void event_answered(struct live *live, struct waiting *waiting)
 {
     struct live_beat *beats = waiting_take(&live->waiting, waiting);
-    bool wanted = waiting->list != WAITING_LATE;
+    if (waiting->err == ERR_NOT_FOUND && !live->options.declared_events) {
+        beats = finish_leaves(live, beats);
+    }
     if (waiting->err == ERR_NONE) {
         COUNT(live, events_loaded, 1);
         if (engine_adopt(live->engine, waiting->loaded, true)) {
@@ -178,7 +198,7 @@ static void event_answered(struct live *live, struct waiting *waiting)
         refuse_all(live, beats, LIVE_RECORDS_AWAY);
     } else if (live->options.declared_events) {
         refuse_all(live, beats, LIVE_UNKNOWN_EVENT);
-    } else if (wanted && engine_add_event(live->engine, waiting_event(waiting))) {
+    } else if (beats != NULL && engine_add_event(live->engine, waiting_event(waiting))) {
         release_all(live, beats);
     } else {
         refuse_all(live, beats, LIVE_EVENTS_FULL);

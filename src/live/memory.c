@@ -222,28 +222,31 @@ static void take_query(struct turn *turn, struct live_query *query)
     turn->queries_last = query;
 }
 
+static void take_queries(struct live *live, struct turn *turn)
+{
+    turn->queries_first = turn->queries_last = NULL;
+    for (uint32_t i = 0; i < live->options.ports; i++) {
+        struct live_port *port = &live->ports[i];
+        struct live_query *query;
+        while (port->open && (query = ring_take(&port->questions)) != NULL) {
+            take_query(turn, query);
+        }
+    }
+}
+
 static void take_from_port(struct turn *turn, struct live_port *port)
 {
-    if (atomic_load_explicit(&port->urgent, memory_order_relaxed)) {
-        /* An exchange, not a store: it must not pass the look into the inbox below. */
-        (void)atomic_exchange(&port->urgent, false);
-    }
-    struct live_request *request;
-    while ((request = ring_peek(&port->inbox)) != NULL) {
+    struct live_heartbeats *beats;
+    while ((beats = ring_peek(&port->inbox)) != NULL) {
         prefetch_request(port);
-        if (request->kind == LIVE_QUERY) {
-            take_query(turn, (struct live_query *)request);
-        } else {
-            struct live_heartbeats *beats = (struct live_heartbeats *)request;
-            while (beats->taken < beats->count) {
-                if (turn->count == TURN_BEATS_MAX) {
-                    turn->more = true;
-                    return;
-                }
-                struct live_beat *beat = &beats->beats[beats->taken++];
-                beat->request = beats;
-                add_beat(turn, beat);
+        while (beats->taken < beats->count) {
+            if (turn->count == TURN_BEATS_MAX) {
+                turn->more = true;
+                return;
             }
+            struct live_beat *beat = &beats->beats[beats->taken++];
+            beat->request = beats;
+            add_beat(turn, beat);
         }
         (void)ring_take(&port->inbox);
     }
@@ -252,9 +255,6 @@ static void take_from_port(struct turn *turn, struct live_port *port)
 static void take_beats(struct live *live, struct turn *turn)
 {
     live->turn++;
-    turn->count = 0;
-    turn->queries_first = turn->queries_last = NULL;
-    turn->more = false;
     while (live->ready_first != NULL && turn->count < TURN_BEATS_MAX) {
         struct live_beat *beat = live->ready_first;
         live->ready_first = beat->next;
@@ -530,7 +530,7 @@ static void run_batch(struct live *live, struct turn *turn)
     do {
         commit_record(live, turn, &next);
     } while (next < turn->count);
-    live->batch_us = clock_mono_us();
+    live->batch_us = turn->more ? 0 : clock_mono_us(); /* there is enough: gather nothing */
 }
 
 /* ---- questions ---- */
@@ -613,8 +613,7 @@ static bool something_there(struct live *live, bool gathering)
     }
     for (uint32_t i = 0; i < live->options.ports; i++) {
         struct live_port *port = &live->ports[i];
-        if (atomic_load_explicit(&port->urgent, memory_order_relaxed) ||
-            (!gathering && !ring_empty(&port->inbox))) {
+        if (!ring_empty(&port->questions) || (!gathering && !ring_empty(&port->inbox))) {
             return true;
         }
     }
@@ -646,12 +645,21 @@ static int64_t idle_us(struct live *live, int64_t now_us)
     return sleep_us;
 }
 
+/* How long heartbeats are still to be gathered for the next batch; 0 or less: not. */
+static int64_t gather_us_left(const struct live *live, int64_t now_us)
+{
+    return live->batch_us + live->options.sync_gather_ms * 1000 - now_us;
+}
+
 /* Sleeps until something comes, at most until the next thing is due. */
 static void wait_for_work(struct live *live)
 {
     int64_t now_us = clock_mono_us();
-    int64_t gather_us = live->batch_us + live->options.sync_gather_ms * 1000 - now_us;
+    int64_t gather_us = gather_us_left(live, now_us);
     bool gathering = gather_us > 0;
+    if (!gathering && live->ready_first != NULL) {
+        return;
+    }
     int64_t sleep_us = gathering ? gather_us : idle_us(live, now_us);
     if (sleep_us <= 0) {
         return;
@@ -694,8 +702,15 @@ void *engine_run(void *ctx)
     struct turn *turn = memory_alloc(sizeof *turn);
     for (;;) {
         take_messages(live);
-        take_beats(live, turn);
-        if (turn->count > 0 || record_due(live)) {
+        take_queries(live, turn);
+        /* Questions do not wait, but neither do they end the gathering. */
+        bool gathering = gather_us_left(live, clock_mono_us()) > 0;
+        turn->count = 0;
+        turn->more = false;
+        if (!gathering) {
+            take_beats(live, turn);
+        }
+        if (!gathering && (turn->count > 0 || record_due(live))) {
             run_batch(live, turn);
         }
         run_queries(live, turn);
@@ -704,10 +719,10 @@ void *engine_run(void *ctx)
         run_records(live);
         run_gauges(live);
         live->stopping = live->stopping || atomic_load(&live->stop_engine);
-        if (live->stopping && turn->count == 0 && all_stored(live)) {
+        if (live->stopping && !gathering && turn->count == 0 && all_stored(live)) {
             break;
         }
-        if (!turn->more && live->ready_first == NULL) {
+        if (!turn->more) {
             wait_for_work(live);
         }
     }

@@ -3,7 +3,8 @@
  * Looks at the records (the database's own check and Novabeat's rules), at the journal (every
  * record, every entry), and whether the two join: the journal must go on where the records end.
  * Changes nothing; with --repair the journal is made to end before its first bad place, and what is
- * cut is kept beside it.  Exit 0: whole (or repaired), 1: not. */
+ * cut is kept beside it.  Exit 0: whole (or repaired), 1: not, or nothing is
+ * stored there. */
 #include "cli/commands.h"
 #include "journal/entry.h"
 #include "live/store.h"
@@ -139,5 +140,5 @@ int command_check(const struct settings *settings, int argc, char **argv)
            !whole         ? "NOT whole"
            : check.stored ? "whole"
                           : "nothing is stored here (is it the right folder?)");
-    return whole ? EXIT_WELL : EXIT_FAILED;
+    return whole && check.stored ? EXIT_WELL : EXIT_FAILED;
 }

@@ -60,7 +60,7 @@ static void warn_of_descriptors(const struct settings *settings)
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < needed) {
         log_line(LOG_WARN, "serve",
                  "connections-max = %llu needs %llu open files, and the limit is %llu (ulimit -n): "
-                 "beyond it, connections wait",
+                 "beyond it, new connections get 503",
                  (unsigned long long)settings->connections_max, (unsigned long long)needed,
                  (unsigned long long)limit.rlim_cur);
     }

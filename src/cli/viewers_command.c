@@ -87,7 +87,8 @@ static int report(const struct job *job, enum err err, const struct viewers_resu
         }
         return complain(EXIT_FAILED, "%" PRIu64 " profiles were %s", result->profiles, verb);
     }
-    fprintf(stderr, "%" PRIu64 " profiles %s", result->profiles, verb);
+    fprintf(stderr, "%" PRIu64 " %s %s, data folder %s", result->profiles,
+            result->profiles == 1 ? "profile" : "profiles", verb, job->settings->data);
     if (result->bad > 0) {
         fprintf(stderr, ", %" PRIu64 " bad lines left out", result->bad);
     }
@@ -109,8 +110,10 @@ static int import(struct job *job)
     }
     if (mkdir(job->settings->data, 0750) != 0 && errno != EEXIST) {
         complain(0, "data: %s: %s", job->settings->data, strerror(errno));
-    } else if (store_lock(job->settings->data, &lock_fd, job->why, sizeof job->why) != ERR_NONE ||
-               open_records(job, true, &link) != ERR_NONE) {
+    } else if (store_lock(job->settings->data, &lock_fd, job->why, sizeof job->why) != ERR_NONE) {
+        complain(0, "%s", job->why);
+        complain(0, "importing needs the folder for itself: stop the server, or PUT the profiles");
+    } else if (open_records(job, true, &link) != ERR_NONE) {
         complain(0, "%s", job->why);
     } else {
         enum err err = viewers_import(link, in, &options, &result);

@@ -135,7 +135,9 @@ static enum err restore_viewer(struct event *event, const struct member_row *row
     event_append_viewer(event, &key, hash);
     struct viewer *viewer = &event->viewers[row->member_no];
     viewer->groups = viewer->groups_covered = row->groups;
-    viewer->profile_due_s = (uint32_t)(row->profile_due_ms / 1000);
+    /* A profile may have been imported while the event was away: look it up again with the viewer's
+     * next heartbeat, which does not wait for it. */
+    viewer->profile_due_s = row->profile_due_ms > 0;
     return ERR_NONE;
 }
 

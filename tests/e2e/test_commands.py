@@ -12,6 +12,7 @@ import random
 import shutil
 import subprocess
 import tempfile
+import time
 
 from harness import BINARY, Server, command, run, seed
 from model import FRAME_FIELDS, Beat, Event, Settings, compare_viewer, overview_of, shown_frames
@@ -148,6 +149,30 @@ def test_import_and_export():
         shutil.rmtree(top)
 
 
+def test_import_reaches_viewers_who_came_before():
+    """Groups imported while the server was stopped count for viewers it already knew"""
+    top = folder()
+    try:
+        data = os.path.join(top, "data")
+        with Server(data=data) as server:
+            server.beat_ok("expo", "ada")
+            assert server.live("expo")["countByUserGroup"] == {}
+            assert server.terminate() == 0
+        profiles = os.path.join(top, "profiles.csv")
+        with open(profiles, "w", encoding="utf-8") as out:
+            out.write("event,viewer,name,groups\nexpo,ada,Ada,backstage;press\n")
+        command("viewers", "import", "--data", data, profiles)
+        with Server(data=data) as server:
+            until = time.monotonic() + 20
+            wanted = {"backstage": 1, "press": 1}
+            while server.live("expo")["countByUserGroup"] != wanted:
+                assert time.monotonic() < until, server.live("expo")
+                server.beat_ok("expo", "ada")  # the first asks, a later one counts
+            assert server.viewer("expo", "ada")["groups"] == ["backstage", "press"]
+    finally:
+        shutil.rmtree(top)
+
+
 def test_version_and_help():
     """version and help print something and exit 0; a wrong command line exits 2 with a word"""
     assert command("version").stdout.strip()
@@ -172,7 +197,7 @@ def test_check_of_nothing():
     """check does not call a folder whole in which nothing is stored; without a folder it fails"""
     top = folder()
     try:
-        said = command("check", "--data", top).stdout
+        said = command("check", "--data", top, status=1).stdout
         assert "nothing is stored" in said and "whole" not in said, said
         done = command("check", "--data", os.path.join(top, "none"), status=1)
         assert "none" in done.stderr and not os.path.exists(os.path.join(top, "none")), done.stderr
@@ -215,5 +240,5 @@ def test_auth_none_stays_at_home():
 
 if __name__ == "__main__":
     run(test_replay_equals_the_model, test_replay_says_what_is_wrong, test_import_and_export,
-        test_version_and_help, test_check_of_nothing, test_settings_from_everywhere,
+        test_import_reaches_viewers_who_came_before, test_version_and_help, test_check_of_nothing, test_settings_from_everywhere,
         test_auth_none_stays_at_home)

@@ -66,7 +66,8 @@ static void timeline_make(const struct sim_plan_config *config, struct sim_timel
     timeline->joins[0] = (struct sim_stretch){0, duration * 15 / 100};
     timeline->checkpoints[0].from = timeline->joins[0].to + margin * 3 / 2;
     timeline->checkpoints[0].to = timeline->checkpoints[0].from + 2 * margin;
-    timeline->joins[1].from = timeline->checkpoints[0].to + margin / 2;
+    /* A switch may get a time before it was sent, and that too must come after the room. */
+    timeline->joins[1].from = timeline->checkpoints[0].to + margin / 2 + SIM_EARLY_MS + 1;
     timeline->joins[1].to = timeline->joins[1].from + switches;
     timeline->joins[2] = (struct sim_stretch){duration * 70 / 100, duration * 75 / 100};
     timeline->checkpoints[1].from = (timeline->joins[1].to + timeline->joins[2].from) / 2;

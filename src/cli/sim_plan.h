@@ -56,7 +56,9 @@ struct sim_plan {
     struct sim_beat *beats; /* by time; those of one moment and viewer in the order to send them */
     size_t beats_count;
     struct sim_stretch joins[SIM_JOINS]; /* planned times; margin_ms more when received */
-    struct sim_stretch checkpoints[SIM_CHECKPOINTS]; /* ask within these */
+    /* Ask within these.  No count changes in them, nor may it for half a margin before and after:
+     * room for what is not known of the clocks' difference. */
+    struct sim_stretch checkpoints[SIM_CHECKPOINTS];
     int64_t margin_ms;
     uint8_t *country_of; /* by viewer: index of sim_plan_country */
     /* What the lives are made of, for the report. */

@@ -10,42 +10,29 @@
 /* ---- the naive reference: one viewer and audience is a row; semantics 1 to 5 word for word ----
  */
 
-#define ROWS_MAX     4096
-#define VIEWINGS_MAX 64
+#define AUDIENCES_MAX 8
+#define VIEWERS_MAX   256
+#define VIEWINGS_MAX  64
 
 struct row {
-    uint32_t viewer, audience;
-    bool joined;
-    int64_t expiry, start, end;
     int64_t starts[VIEWINGS_MAX], ends[VIEWINGS_MAX];
     int viewings;
 };
 
 struct naive {
     struct sim_windows windows;
-    struct row *rows;
-    size_t rows_count;
-    int64_t peak[8], peak_at[8];
+    int64_t expiry[AUDIENCES_MAX][VIEWERS_MAX];
+    int64_t peak[AUDIENCES_MAX], peak_at[AUDIENCES_MAX];
+    struct row rows[AUDIENCES_MAX][VIEWERS_MAX];
 };
 
-static struct row *naive_row(struct naive *naive, uint32_t viewer, uint32_t audience)
-{
-    for (size_t i = 0; i < naive->rows_count; i++) {
-        if (naive->rows[i].viewer == viewer && naive->rows[i].audience == audience) {
-            return &naive->rows[i];
-        }
-    }
-    assert_true(naive->rows_count < ROWS_MAX);
-    naive->rows[naive->rows_count] = (struct row){.viewer = viewer, .audience = audience};
-    return &naive->rows[naive->rows_count++];
-}
+#define NEVER INT64_MIN
 
 static int64_t naive_active(const struct naive *naive, uint32_t audience, int64_t now)
 {
     int64_t alive = 0;
-    for (size_t i = 0; i < naive->rows_count; i++) {
-        const struct row *row = &naive->rows[i];
-        alive += row->audience == audience && row->joined && now <= row->expiry;
+    for (size_t viewer = 0; viewer < VIEWERS_MAX; viewer++) {
+        alive += now <= naive->expiry[audience][viewer];
     }
     return alive;
 }
@@ -53,24 +40,26 @@ static int64_t naive_active(const struct naive *naive, uint32_t audience, int64_
 static void naive_audience(struct naive *naive, uint32_t viewer, uint32_t audience,
                            enum sim_beat_kind kind, int64_t now)
 {
-    struct row *row = naive_row(naive, viewer, audience);
+    assert_true(viewer < VIEWERS_MAX && audience < AUDIENCES_MAX);
+    struct row *row = &naive->rows[audience][viewer];
+    int64_t *expiry = &naive->expiry[audience][viewer];
     const struct sim_windows *windows = &naive->windows;
+    bool same = row->viewings > 0 && now - row->ends[row->viewings - 1] <= windows->gap_ms;
     if (kind == SIM_LEAVING) {
-        if (row->joined && now + windows->leaving_ms < row->expiry) {
-            row->expiry = now + windows->leaving_ms;
+        if (now + windows->leaving_ms < *expiry) {
+            *expiry = now + windows->leaving_ms;
         }
-        if (row->joined && now - row->ends[row->viewings - 1] <= windows->gap_ms) {
+        if (same) {
             row->ends[row->viewings - 1] = now;
         }
         return;
     }
-    row->expiry = now + (kind == SIM_HIDDEN ? windows->hidden_ms : windows->alive_ms);
-    if (!row->joined || now - row->ends[row->viewings - 1] > windows->gap_ms) {
+    *expiry = now + (kind == SIM_HIDDEN ? windows->hidden_ms : windows->alive_ms);
+    if (!same) {
         assert_true(row->viewings < VIEWINGS_MAX);
         row->starts[row->viewings++] = now;
     }
     row->ends[row->viewings - 1] = now;
-    row->joined = true;
     int64_t alive = naive_active(naive, audience, now);
     if (alive > naive->peak[audience]) {
         naive->peak[audience] = alive;
@@ -87,12 +76,15 @@ static void naive_beat(struct naive *naive, uint32_t viewer, uint32_t session,
     }
 }
 
-static void naive_init(struct naive *naive, const struct sim_windows *windows)
+static struct naive *naive_new(const struct sim_windows *windows)
 {
-    memset(naive, 0, sizeof(*naive));
+    struct naive *naive = calloc(1, sizeof(*naive));
+    assert_non_null(naive);
     naive->windows = *windows;
-    naive->rows = calloc(ROWS_MAX, sizeof(*naive->rows));
-    assert_non_null(naive->rows);
+    for (size_t i = 0; i < AUDIENCES_MAX * VIEWERS_MAX; i++) {
+        naive->expiry[i / VIEWERS_MAX][i % VIEWERS_MAX] = NEVER;
+    }
+    return naive;
 }
 
 /* ---- comparing ---- */
@@ -105,8 +97,9 @@ static void expect_range(struct sim_range range, int64_t value, bool exact)
     }
 }
 
-static void compare_active(struct sim_reference *reference, struct naive *naive, uint32_t audiences,
-                           struct sim_range ask, int64_t asked, bool exact)
+/* What was true at `asked`; of it is known that it was within `ask`. */
+static void compare_active(const struct sim_reference *reference, const struct naive *naive,
+                           uint32_t audiences, struct sim_range ask, int64_t asked, bool exact)
 {
     for (uint32_t audience = 0; audience < audiences; audience++) {
         expect_range(sim_reference_active(reference, audience, ask),
@@ -114,12 +107,12 @@ static void compare_active(struct sim_reference *reference, struct naive *naive,
     }
 }
 
-static void compare_viewings(struct sim_reference *reference, const struct row *row)
+static void compare_viewings(const struct sim_reference *reference, uint32_t viewer,
+                             uint32_t audience, const struct row *row)
 {
     struct sim_span spans[VIEWINGS_MAX];
     struct sim_range count;
-    bool clear =
-        sim_reference_viewings(reference, row->viewer, row->audience, spans, VIEWINGS_MAX, &count);
+    bool clear = sim_reference_viewings(reference, viewer, audience, spans, VIEWINGS_MAX, &count);
     expect_range(count, row->viewings, clear);
     for (int i = 0; clear && i < row->viewings; i++) {
         expect_range(spans[i].start, row->starts[i], false);
@@ -127,22 +120,19 @@ static void compare_viewings(struct sim_reference *reference, const struct row *
     }
 }
 
-static void compare_lasting(struct sim_reference *reference, struct naive *naive,
-                            uint32_t audiences, bool exact)
+static void compare_lasting(const struct sim_reference *reference, const struct naive *naive,
+                            uint32_t viewers, uint32_t audiences, bool exact)
 {
     for (uint32_t audience = 0; audience < audiences; audience++) {
         int64_t attended = 0, logins = 0, viewing_ms = 0;
-        for (size_t i = 0; i < naive->rows_count; i++) {
-            const struct row *row = &naive->rows[i];
-            if (row->audience != audience) {
-                continue;
-            }
-            attended += row->joined;
+        for (uint32_t viewer = 0; viewer < viewers; viewer++) {
+            const struct row *row = &naive->rows[audience][viewer];
+            attended += row->viewings > 0;
             logins += row->viewings;
             for (int k = 0; k < row->viewings; k++) {
                 viewing_ms += row->ends[k] - row->starts[k];
             }
-            compare_viewings(reference, row);
+            compare_viewings(reference, viewer, audience, row);
         }
         struct sim_range total;
         struct sim_peak peak = sim_reference_peak(reference, audience);
@@ -168,8 +158,7 @@ static void reference_round(uint64_t *random, bool known)
                                   .leaving_ms = 5 + (int64_t)sim_random_below(random, 40)};
     windows.hidden_ms = windows.alive_ms + (int64_t)sim_random_below(random, 80);
     windows.gap_ms = windows.hidden_ms + (int64_t)sim_random_below(random, 60);
-    struct naive naive;
-    naive_init(&naive, &windows);
+    struct naive *naive = naive_new(&windows);
     struct sim_reference *reference = sim_reference_new(&windows, 6, 3);
     /* With known times, hidden would still be open: whether a shorter lease may replace it. */
     uint32_t kinds = known ? 1 : 2;
@@ -187,14 +176,14 @@ static void reference_round(uint64_t *random, bool known)
         bool lost = !known && sim_random_below(random, 6) == 0;
         bool received = !lost || sim_random_below(random, 2) == 0;
         if (received) {
-            naive_beat(&naive, viewer, session, kind, now);
+            naive_beat(naive, viewer, session, kind, now);
         }
         sim_reference_beat(reference, viewer, session, kind, at,
                            lost ? SIM_UNCERTAIN : SIM_COUNTED);
-        compare_active(reference, &naive, 4, (struct sim_range){now, now + after}, now, false);
+        compare_active(reference, naive, 4, (struct sim_range){now, now + after}, now, false);
         now += after;
     }
-    compare_lasting(reference, &naive, 4, false);
+    compare_lasting(reference, naive, 6, 4, false);
     if (known) { /* the ranges differ from a point only by the millisecond of rounding */
         for (uint32_t audience = 0; audience < 4; audience++) {
             struct sim_range attended = sim_reference_attended(reference, audience);
@@ -202,7 +191,7 @@ static void reference_round(uint64_t *random, bool known)
         }
     }
     sim_reference_free(reference);
-    free(naive.rows);
+    free(naive);
 }
 
 static void test_reference_holds_the_truth(void **state)
@@ -259,57 +248,129 @@ static void test_reference_is_tight(void **state)
 
 /* ---- the plan ---- */
 
-struct asked {
-    struct sim_range ask;
-    int64_t at;
+/* When heartbeats get to the server and their answers back.  All keep the plan's margin. */
+enum lateness {
+    LATE_NEVER,  /* at once, by a clock that the server read as long before as it may */
+    LATE_ALWAYS, /* at the last moment */
+    LATE_RANDOM, /* at random moments in between */
 };
 
-/* Plays a plan with random delays up to the margin, and asks at every checkpoint. */
-static void plan_play(const struct sim_plan_config *config, const struct sim_plan *plan,
-                      uint64_t *random)
+struct arrival {
+    struct sim_range known; /* what the client knows of it: sent and answered */
+    int64_t received;
+};
+
+/* One plan on its way through both references. */
+struct play {
+    const struct sim_plan *plan;
+    struct arrival *arrivals; /* by beat */
+    struct naive *naive;
+    struct sim_reference *reference;
+    uint32_t viewers, audiences;
+    size_t received, answered; /* so many beats the naive one has, and the reference */
+};
+
+/* The server receives heartbeats in the order of the plan, and a viewer's next one is sent after
+ * the answer to the one before. */
+static void arrivals_draw(struct play *play, enum lateness lateness, uint64_t *random)
 {
-    uint32_t audiences = config->sessions + 1;
-    struct naive naive;
-    naive_init(&naive, &config->windows);
-    struct sim_reference *reference =
-        sim_reference_new(&config->windows, config->viewers, config->sessions);
-    int64_t *free_at = calloc(config->viewers, sizeof(*free_at));
+    int64_t received = -SIM_EARLY_MS;
+    int64_t *free_at = calloc(play->viewers, sizeof(*free_at));
     assert_non_null(free_at);
-    /* What a server sees in order of time: the plan's order with each viewer's delay added would
-     * need sorting; instead each beat is received within the margin at a time that never goes back.
-     */
-    size_t next = 0;
-    int64_t received = 0;
-    for (int checkpoint = 0; checkpoint < SIM_CHECKPOINTS; checkpoint++) {
-        struct sim_stretch within = plan->checkpoints[checkpoint];
-        int64_t asked =
-            within.from + (int64_t)sim_random_below(random, (uint64_t)(within.to - within.from));
-        for (; next < plan->beats_count && plan->beats[next].at_ms <= asked; next++) {
-            const struct sim_beat *beat = &plan->beats[next];
-            int64_t due = beat->at_ms, last = due + plan->margin_ms;
-            int64_t earliest = received > due ? received : due;
-            assert_true(earliest <= last);
-            received =
-                earliest + (int64_t)sim_random_below(random, (uint64_t)(last - earliest) / 4 + 1);
-            int64_t sent = due > free_at[beat->viewer] ? due : free_at[beat->viewer];
+    for (size_t i = 0; i < play->plan->beats_count; i++) {
+        const struct sim_beat *beat = &play->plan->beats[i];
+        int64_t due = beat->at_ms, last = due + play->plan->margin_ms, sent = due, done = last;
+        switch (lateness) {
+        case LATE_NEVER:
+            received = due - SIM_EARLY_MS;
+            done = due;
+            break;
+        case LATE_ALWAYS:
+            received = last;
+            break;
+        case LATE_RANDOM:
+            received = received > due ? received : due;
+            assert_true(received <= last);
+            received += (int64_t)sim_random_below(random, (uint64_t)(last - received) / 4 + 1);
+            sent = due > free_at[beat->viewer] ? due : free_at[beat->viewer];
             sent = sent > received ? received : sent;
-            int64_t done =
-                received + (int64_t)sim_random_below(random, (uint64_t)(last - received) + 1);
-            free_at[beat->viewer] = done;
-            naive_beat(&naive, beat->viewer, beat->session, (enum sim_beat_kind)beat->kind,
-                       received);
-            sim_reference_beat(reference, beat->viewer, beat->session,
-                               (enum sim_beat_kind)beat->kind,
-                               (struct sim_range){sent - SIM_EARLY_MS, done}, SIM_COUNTED);
+            done = received + (int64_t)sim_random_below(random, (uint64_t)(last - received) + 1);
+            break;
         }
-        asked = received > asked ? received : asked;
-        compare_active(reference, &naive, audiences, (struct sim_range){asked, asked}, asked, true);
+        free_at[beat->viewer] = done;
+        play->arrivals[i] = (struct arrival){{sent - SIM_EARLY_MS, done}, received};
     }
-    assert_int_equal(next, plan->beats_count);
-    compare_lasting(reference, &naive, audiences, true);
-    sim_reference_free(reference);
     free(free_at);
-    free(naive.rows);
+}
+
+static void play_begin(struct play *play, const struct sim_plan_config *config,
+                       const struct sim_plan *plan, enum lateness lateness, uint64_t *random)
+{
+    *play = (struct play){
+        .plan = plan,
+        .arrivals = malloc((plan->beats_count + 1) * sizeof(*play->arrivals)),
+        .naive = naive_new(&config->windows),
+        .reference = sim_reference_new(&config->windows, config->viewers, config->sessions),
+        .viewers = config->viewers,
+        .audiences = config->sessions + 1,
+    };
+    assert_non_null(play->arrivals);
+    arrivals_draw(play, lateness, random);
+}
+
+/* To the moment `asked`.  The server has counted what it received by then, and no more.  The client
+ * compares later, when what it had sent by then is answered; so the reference also has heartbeats
+ * that were under way. */
+static void play_to(struct play *play, int64_t asked)
+{
+    size_t count = play->plan->beats_count;
+    for (; play->received < count && play->arrivals[play->received].received <= asked;
+         play->received++) {
+        const struct sim_beat *beat = &play->plan->beats[play->received];
+        naive_beat(play->naive, beat->viewer, beat->session, (enum sim_beat_kind)beat->kind,
+                   play->arrivals[play->received].received);
+    }
+    for (; play->answered < count &&
+           (int64_t)play->plan->beats[play->answered].at_ms - SIM_EARLY_MS <= asked;
+         play->answered++) {
+        const struct sim_beat *beat = &play->plan->beats[play->answered];
+        sim_reference_beat(play->reference, beat->viewer, beat->session,
+                           (enum sim_beat_kind)beat->kind, play->arrivals[play->answered].known,
+                           SIM_COUNTED);
+    }
+}
+
+static void play_end(struct play *play)
+{
+    play_to(play, INT64_MAX);
+    assert_int_equal(play->received, play->plan->beats_count);
+    assert_int_equal(play->answered, play->plan->beats_count);
+    compare_lasting(play->reference, play->naive, play->viewers, play->audiences, true);
+    sim_reference_free(play->reference);
+    free(play->naive);
+    free(play->arrivals);
+}
+
+/* Asks within every checkpoint and in the room around it, at points and at a moment of which only
+ * this is known. */
+static void plan_play(const struct sim_plan_config *config, const struct sim_plan *plan,
+                      enum lateness lateness, uint64_t *random)
+{
+    struct play play;
+    play_begin(&play, config, plan, lateness, random);
+    for (int checkpoint = 0; checkpoint < SIM_CHECKPOINTS; checkpoint++) {
+        struct sim_range room = {plan->checkpoints[checkpoint].from - plan->margin_ms / 2,
+                                 plan->checkpoints[checkpoint].to + plan->margin_ms / 2};
+        int64_t between = (int64_t)sim_random_below(random, (uint64_t)(room.hi - room.lo));
+        int64_t moments[] = {room.lo, room.lo + between, room.hi};
+        for (size_t i = 0; i < sizeof(moments) / sizeof(moments[0]); i++) {
+            struct sim_range ask = {moments[i], moments[i]};
+            play_to(&play, moments[i]);
+            compare_active(play.reference, play.naive, play.audiences, ask, moments[i], true);
+        }
+        compare_active(play.reference, play.naive, play.audiences, room, room.hi, true);
+    }
+    play_end(&play);
 }
 
 static const struct sim_plan_config plan_settings[] = {
@@ -333,13 +394,65 @@ static void test_plan_is_certain(void **state)
             struct sim_plan plan;
             config.seed = sim_random(&random);
             assert_int_equal(sim_plan_make(&config, &plan, why, sizeof(why)), ERR_NONE);
-            plan_play(&config, &plan, &random);
+            plan_play(&config, &plan, LATE_RANDOM, &random);
             plain += plan.plain;
             viewers += config.viewers;
             sim_plan_fini(&plan);
         }
         assert_true(plain * 10 <= viewers); /* certainty is not bought with dull lives */
     }
+}
+
+/* The ends of what the margin allows, with plans in which leases end soon after a checkpoint and
+ * heartbeats are received soon after it: two came from seeds with which this test's predecessor
+ * failed, since it asked when the last of those was received, after the checkpoint. */
+static void test_plan_is_certain_at_its_margins(void **state)
+{
+    (void)state;
+    static const uint64_t seeds[] = {2784677092823920139u, 7811462320312048645u, 1, 2, 3, 4, 5, 6};
+    uint64_t random = 1;
+    char why[200];
+    for (size_t i = 0; i < sizeof(plan_settings) / sizeof(plan_settings[0]); i++) {
+        for (size_t k = 0; k < sizeof(seeds) / sizeof(seeds[0]); k++) {
+            struct sim_plan_config config = plan_settings[i];
+            struct sim_plan plan;
+            config.seed = seeds[k];
+            assert_int_equal(sim_plan_make(&config, &plan, why, sizeof(why)), ERR_NONE);
+            plan_play(&config, &plan, LATE_NEVER, &random);
+            plan_play(&config, &plan, LATE_ALWAYS, &random);
+            plan_play(&config, &plan, LATE_RANDOM, &random);
+            sim_plan_fini(&plan);
+        }
+    }
+}
+
+/* What is asked after a checkpoint may meet the end of a lease: a range of more than one value, and
+ * the truth is within.  So an answer that comes late cannot make a right server look wrong. */
+static void test_plan_asked_late_is_a_range(void **state)
+{
+    (void)state;
+    struct sim_plan_config config = plan_settings[1];
+    struct sim_plan plan;
+    struct play play;
+    char why[200];
+    uint64_t random = 1;
+    config.seed = 2784677092823920139u;
+    assert_int_equal(sim_plan_make(&config, &plan, why, sizeof(why)), ERR_NONE);
+    play_begin(&play, &config, &plan, LATE_ALWAYS, &random);
+    int wide = 0;
+    struct sim_stretch within = plan.checkpoints[2];
+    for (int64_t asked = within.from; asked <= within.to + 2 * plan.margin_ms; asked++) {
+        bool exact = asked <= within.to + plan.margin_ms / 2; /* room for the clocks' difference */
+        play_to(&play, asked);
+        compare_active(play.reference, play.naive, play.audiences, (struct sim_range){asked, asked},
+                       asked, exact);
+        struct sim_range active =
+            sim_reference_active(play.reference, 0, (struct sim_range){asked, asked});
+        wide += active.lo != active.hi;
+    }
+    assert_true(wide > 0);
+    play_end(&play);
+    sim_plan_fini(&plan);
 }
 
 /* A plan is certain, and yet has all of it: departures, second viewings, a peak that comes late. */
@@ -417,6 +530,8 @@ int main(void)
         cmocka_unit_test(test_reference_holds_the_truth),
         cmocka_unit_test(test_reference_is_tight),
         cmocka_unit_test(test_plan_is_certain),
+        cmocka_unit_test(test_plan_is_certain_at_its_margins),
+        cmocka_unit_test(test_plan_asked_late_is_a_range),
         cmocka_unit_test(test_plan_shows_what_happens),
         cmocka_unit_test(test_plan_is_its_seed),
         cmocka_unit_test(test_plan_refuses),

@@ -141,12 +141,12 @@ static void test_event_does_not_come(void **state)
     assert_int_equal(beat(&loop, "f", NULL, "v"), LIVE_RECORDS_AWAY); /* queued behind it */
     assert_int_equal(loop_counters(&loop).heartbeats_unavailable, 3);
     folder_unlock_reads(lock);
-    WAIT_FOR(loop_counters(&loop).events_loaded == 1);
-    assert_int_equal(beat_in(&loop, "e", "v", "g"), LIVE_OK);
+    WAIT_FOR(loop_counters(&loop).events_loaded >= 1);
+    WAIT_FOR(beat_in(&loop, "e", "v", "g") == LIVE_OK); /* it may have been idle again */
     struct figures figures = figures_of(&loop, "e", NULL);
     assert_int_equal(figures.attended, 1);
     assert_int_equal(figures.logins, 2);
-    assert_int_equal(beat_in(&loop, "f", "v", ""), LIVE_OK);
+    WAIT_FOR(beat_in(&loop, "f", "v", "") == LIVE_OK);
     loop_stop(&loop);
 }
 
@@ -287,7 +287,7 @@ static void test_put_while_the_journal_is_full(void **state)
     assert_int_equal(beat_in(&loop, "e", "v", ""), LIVE_OK);
     WAIT_FOR(folder_sql(&folder, "SELECT count(*) FROM attendance") == 1);
     sqlite3 *lock = folder_lock_writes(&folder);
-    char viewer[24];
+    char viewer[24] = "viewer";
     for (int i = 0; beat_in(&loop, "e", viewer, "some,groups") == LIVE_OK; i++) {
         (void)snprintf(viewer, sizeof viewer, "viewer-%d", i);
     }

@@ -3,8 +3,8 @@
  *
  * Model: each I/O thread owns a port.  It submits requests and gets each back exactly once, through
  * `done`, on its own thread, from live_port_drain; `wake` (given with the port, called by other
- * threads) asks it to drain soon.  Heartbeats of one viewer from one port are counted in their order; a
- * query sees all heartbeats that were acknowledged when it was submitted, and maybe more.
+ * threads) asks it to drain soon.  Heartbeats of one viewer from one port are counted in their
+ * order; a query sees all heartbeats that were acknowledged when it was submitted, and maybe more.
  *
  * A request belongs to the caller but must not be touched between submit and done; the slices in it
  * must stay as long.  One in flight per connection, so `requests_max` of a port is the connections

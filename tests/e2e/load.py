@@ -6,6 +6,7 @@ connection broke: then the server may or may not have counted it.
 """
 import random
 import threading
+import time
 
 from harness import Closed, Connection, beat_body, event_path, request_bytes
 
@@ -22,6 +23,7 @@ class Load:
         self.sessions = sessions
         self.seconds = seconds
         self.acknowledged = {}
+        self.acknowledged_at = {}
         self.refused = {}
         self.open = {}
         self.statuses = set()
@@ -53,8 +55,15 @@ class Load:
             self.statuses.add(answer.status)
             if answer.status == 200:
                 self.acknowledged[viewer] = session
+                self.acknowledged_at[viewer] = time.monotonic()
             else:
                 self.refused[viewer] = session
+
+    def doubt_since(self, moment):
+        """What was acknowledged later than this may be there or not, as if it had not been."""
+        for viewer, at in self.acknowledged_at.items():
+            if at >= moment:
+                self.open[viewer] = self.acknowledged.pop(viewer)
 
     def work(self, number, seed):
         choice = random.Random(seed)

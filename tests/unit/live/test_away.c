@@ -132,6 +132,9 @@ static void test_event_does_not_come(void **state)
     loop_start(&loop, &options);
     assert_int_equal(beat_in(&loop, "e", "v", "g"), LIVE_OK);
     WAIT_FOR(folder_sql(&folder, "SELECT count(*) FROM event WHERE NOT live") == 1);
+    loop_stop(&loop); /* so that it is surely not in memory */
+    loop_start(&loop, &options);
+    assert_int_equal(beat(&loop, "other", NULL, "v"), LIVE_OK); /* the loader has its link */
     int lock = folder_lock_reads(&folder);
     struct call call;
     call_begin(&loop, &call, heartbeat_of("e", NULL, "v"));
@@ -162,6 +165,9 @@ static void test_question_while_the_event_is_loaded(void **state)
     loop_start(&loop, &options);
     assert_int_equal(beat_in(&loop, "e", "v", "g"), LIVE_OK);
     WAIT_FOR(folder_sql(&folder, "SELECT count(*) FROM event WHERE NOT live") == 1);
+    loop_stop(&loop); /* so that it is surely not in memory */
+    loop_start(&loop, &options);
+    assert_int_equal(beat(&loop, "other", NULL, "v"), LIVE_OK); /* the loader has its link */
     int lock = folder_lock_reads(&folder);
     struct call call;
     call_begin(&loop, &call, heartbeat_of("e", NULL, "v"));
@@ -172,9 +178,12 @@ static void test_question_while_the_event_is_loaded(void **state)
     nap_ms(100);
     folder_unlock_reads(lock);
     assert_true(loop_until(&loop, &question.done, WAIT_MS));
-    assert_int_equal(question.query.status, LIVE_OK);
-    assert_int_equal(question.query.figures[0].attended, 1);
-    assert_true(question.query.figures[0].logins == 1 || question.query.figures[0].logins == 2);
+    /* Away, when its reader has only just tried to open its link. */
+    assert_true(question.query.status == LIVE_OK || question.query.status == LIVE_RECORDS_AWAY);
+    if (question.query.status == LIVE_OK) {
+        assert_int_equal(question.query.figures[0].attended, 1);
+        assert_in_range(question.query.figures[0].logins, 1, 2);
+    }
     live_query_fini(&question.query);
     assert_int_equal(call_end(&loop, &call), LIVE_OK);
     assert_int_equal(figures_of(&loop, "e", NULL).logins, 2);

@@ -7,6 +7,7 @@
 #define NOVABEAT_TESTS_API_FAKE_H
 
 #include "api/api.h"
+#include "base/memory.h"
 
 #include <arpa/inet.h>
 #include <jansson.h>
@@ -106,7 +107,10 @@ static void fake_answer(int status, const char *type, struct slice headers, stru
     fake.answer.status = status;
     snprintf(fake.answer.type, sizeof fake.answer.type, "%s", type == NULL ? "" : type);
     snprintf(fake.answer.headers, sizeof fake.answer.headers, "%.*s", SLICE_ARG(headers));
-    fake.answer.body = strndup(body.ptr == NULL ? "" : body.ptr, body.len);
+    fake.answer.body = memory_zalloc(body.len + 1);
+    if (body.len > 0) {
+        memcpy(fake.answer.body, body.ptr, body.len);
+    }
     /* With the answer the exchange's bytes are the next request's: nobody may look at them again.
      */
     memset(fake.exchange.user, 0xdd, sizeof fake.exchange.user);

@@ -228,6 +228,11 @@ static enum err write_frames(struct sqlite_link *link, int64_t id, const struct 
     return err;
 }
 
+/* A change's rows of one kind; the arrays may be NULL where nobody has any (C11, 6.5.6: no
+ * arithmetic on NULL). */
+#define PART_OF(changes, change, kind)                                                             \
+    ((change)->kind##_count == 0 ? NULL : (changes)->kind + (change)->kind##_first)
+
 static enum err write_change(struct sqlite_link *link, const struct changes *changes,
                              const struct change *change)
 {
@@ -237,19 +242,17 @@ static enum err write_change(struct sqlite_link *link, const struct changes *cha
         err = write_audience(link, &change->audience, event_id, id);
     }
     if (err == ERR_NONE) {
-        err = write_groups(link, event_id, changes->groups + change->groups_first,
-                           change->groups_count);
+        err = write_groups(link, event_id, PART_OF(changes, change, groups), change->groups_count);
     }
     if (err == ERR_NONE) {
         err = write_members(link, &change->audience, event_id, id,
-                            changes->members + change->members_first, change->members_count);
+                            PART_OF(changes, change, members), change->members_count);
     }
     if (err == ERR_NONE) {
-        err = write_viewings(link, id, changes->viewings + change->viewings_first,
-                             change->viewings_count);
+        err = write_viewings(link, id, PART_OF(changes, change, viewings), change->viewings_count);
     }
     if (err == ERR_NONE) {
-        err = write_frames(link, id, changes->frames + change->frames_first, change->frames_count);
+        err = write_frames(link, id, PART_OF(changes, change, frames), change->frames_count);
     }
     return err;
 }

@@ -332,13 +332,7 @@ static size_t encode_settings(struct live *live)
 {
     size_t used = 0;
     if (live->settings_due) {
-        const struct engine_windows *windows = engine_windows(live->engine);
-        struct entry entry = {.kind = ENTRY_SETTINGS,
-                              .settings = {.alive_window_ms = windows->alive_ms,
-                                           .hidden_window_ms = windows->hidden_ms,
-                                           .leaving_window_ms = windows->leaving_ms,
-                                           .viewing_gap_ms = windows->gap_ms,
-                                           .frame_ms = windows->frame_ms}};
+        struct entry entry = store_settings_entry(live->engine);
         used += entry_encode(&entry, live->payload);
     }
     return used;

@@ -61,13 +61,7 @@ int64_t offline_last_ms(const struct offline *offline)
 
 static void encode_settings(struct offline *offline)
 {
-    const struct engine_windows *windows = engine_windows(offline->store.engine);
-    struct entry entry = {.kind = ENTRY_SETTINGS,
-                          .settings = {.alive_window_ms = windows->alive_ms,
-                                       .hidden_window_ms = windows->hidden_ms,
-                                       .leaving_window_ms = windows->leaving_ms,
-                                       .viewing_gap_ms = windows->gap_ms,
-                                       .frame_ms = windows->frame_ms}};
+    struct entry entry = store_settings_entry(offline->store.engine);
     offline->used += entry_encode(&entry, offline->payload + offline->used);
     offline->settings_due = false;
 }

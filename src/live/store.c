@@ -160,6 +160,17 @@ static enum err apply(struct recovery *recovery)
     return ERR_NONE;
 }
 
+struct entry store_settings_entry(const struct engine *engine)
+{
+    const struct engine_windows *windows = engine_windows(engine);
+    return (struct entry){.kind = ENTRY_SETTINGS,
+                          .settings = {.alive_window_ms = windows->alive_ms,
+                                       .hidden_window_ms = windows->hidden_ms,
+                                       .leaving_window_ms = windows->leaving_ms,
+                                       .viewing_gap_ms = windows->gap_ms,
+                                       .frame_ms = windows->frame_ms}};
+}
+
 static enum err replay_entry(struct recovery *recovery, const struct entry *entry)
 {
     struct engine *engine = recovery->store->engine;

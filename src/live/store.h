@@ -13,6 +13,7 @@
 #define NOVABEAT_LIVE_STORE_H
 
 #include "core/engine.h"
+#include "journal/entry.h"
 #include "journal/journal.h"
 #include "records/records.h"
 
@@ -41,6 +42,10 @@ struct store_options {
 enum err store_open(const struct store_options *options, struct store *store, char *why,
                     size_t why_bytes) WARN_UNUSED;
 void store_close(struct store *store);
+
+/* The engine's windows as the journal entry that replay takes them from: whoever appends begins
+ * with it the first record after a start and after a full pass began. */
+struct entry store_settings_entry(const struct engine *engine);
 
 /* For `novabeat check`, which opens the parts by itself. */
 enum err store_lock(const char *data, int *lock_fd, char *why, size_t why_bytes) WARN_UNUSED;

@@ -409,4 +409,23 @@ static inline enum live_status put_profile(struct loop *loop, const char *event,
     return status;
 }
 
+/* ---- the fixture ---- */
+
+/* Each test has one of its own. */
+static struct folder folder;
+
+static inline int set_up(void **state)
+{
+    (void)state;
+    folder_make(&folder);
+    return 0;
+}
+
+static inline int tear_down(void **state)
+{
+    (void)state;
+    folder_remove(&folder);
+    return 0;
+}
+
 #endif

@@ -4,22 +4,6 @@
 
 #include <pthread.h>
 
-static struct folder folder;
-
-static int set_up(void **state)
-{
-    (void)state;
-    folder_make(&folder);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    folder_remove(&folder);
-    return 0;
-}
-
 /* Nobody can write for longer than SQLite waits (5 s): heartbeats and figures go on. */
 static void test_writes_are_away(void **state)
 {

@@ -3,22 +3,6 @@
 
 #include "base/memory.h"
 
-static struct folder folder;
-
-static int set_up(void **state)
-{
-    (void)state;
-    folder_make(&folder);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    folder_remove(&folder);
-    return 0;
-}
-
 /* ---- heartbeats ---- */
 
 static void test_counts(void **state)

@@ -8,22 +8,6 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
-static struct folder folder;
-
-static int set_up(void **state)
-{
-    (void)state;
-    folder_make(&folder);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    folder_remove(&folder);
-    return 0;
-}
-
 /* ---- who comes ---- */
 
 #define EVENTS   4

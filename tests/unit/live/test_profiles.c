@@ -2,22 +2,6 @@
  * refreshes, puts. */
 #include "common.h"
 
-static struct folder folder;
-
-static int set_up(void **state)
-{
-    (void)state;
-    folder_make(&folder);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    folder_remove(&folder);
-    return 0;
-}
-
 static void test_groups_come_from_the_profile(void **state)
 {
     (void)state;

@@ -5,22 +5,6 @@
 
 #define START INT64_C(1637661623070)
 
-static struct folder folder;
-
-static int set_up(void **state)
-{
-    (void)state;
-    folder_make(&folder);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    folder_remove(&folder);
-    return 0;
-}
-
 static struct settings settings_of(void)
 {
     struct live_options options = options_for(&folder);

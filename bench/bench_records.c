@@ -137,8 +137,8 @@ static void find(const char *where, const char *ids, uint32_t viewers)
         uint32_t found = 0, no = (uint32_t)((uint64_t)(viewers - 1) * (i + 1) / 10);
         double start = wall_seconds();
         must(records_viewings(link, SLICE_LIT("bench"),
-                              slice_of(ids + (size_t)no * UUID_BYTES, UUID_BYTES), 0, count_viewing,
-                              &found),
+                              slice_of(ids + (size_t)no * UUID_BYTES, UUID_BYTES), -1, 0,
+                              count_viewing, &found),
              link);
         double seconds = wall_seconds() - start;
         ASSERT(found == 1);

@@ -62,6 +62,9 @@ void respond_live_problem(struct http_exchange *exchange, enum live_status statu
         http_problem(exchange, 404, "viewerId",
                      "the event has not seen this viewer, and holds no profile");
         return;
+    case LIVE_REFUSED:
+        http_problem(exchange, 409, NULL, detail);
+        return;
     case LIVE_EVENTS_FULL:
     case LIVE_SESSIONS_FULL:
     case LIVE_VIEWERS_FULL:
@@ -71,6 +74,7 @@ void respond_live_problem(struct http_exchange *exchange, enum live_status statu
     case LIVE_BUSY:
     case LIVE_NO_SPACE:
     case LIVE_RECORDS_AWAY:
+    case LIVE_ERASING:
         http_problem_headers(exchange, 503, NULL, detail, retry_after);
         return;
     }

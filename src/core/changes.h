@@ -16,6 +16,8 @@
  *      before the first row that uses them.
  *   5. `covered_seq`: all that journal records up to this one changed is in the store once this
  *      collection is committed; older journal segments may then go.
+ *   7. Erasures and purges come in the last part of a full pass that began after them, so with a
+ *      covered_seq that is not before their journal record: replay never meets what was before.
  *   6. A viewer's groups in its row are those as of the covered_seq that is committed with it or
  *      was before: replay goes through all their changes since.
  *
@@ -33,7 +35,8 @@ struct audience_row {
     struct slice session;
     uint64_t seq;      /* journal record after which all of this holds */
     int64_t as_of_ms;  /* engine time then */
-    uint32_t attended; /* members ever */
+    uint32_t members;  /* member numbers given so far; the members 0 ... members - 1 */
+    uint32_t attended; /* viewers ever, without the erased ones (their rows stay, empty) */
     uint64_t logins;   /* viewings ever started */
     int64_t total_ms;  /* sum of (end - start) over all viewings */
     uint32_t peak_count;
@@ -63,6 +66,12 @@ struct member_row {
     int64_t counted_frame_ms; /* start of the newest frame that has counted the member, to 100 ms */
 };
 
+/* The row of an erased viewer: its number stays taken, all else is 0, the country ZZ. */
+static inline bool member_row_empty(const struct member_row *row)
+{
+    return row->start_ms == 0;
+}
+
 /* One set of groups that viewers of an event have.  Key: event, set_no (from 0; set 0 is the empty
  * set and is never collected).  Stays for as long as the event is stored. */
 struct groups_row {
@@ -83,6 +92,26 @@ struct frame_row {
     uint32_t viewers;
     struct slice groups;    /* tally */
     struct slice countries; /* tally */
+};
+
+/* A viewer to be forgotten in all audiences of the event: its rows become empty ones
+ * (member_row_empty), its earlier viewings, its id and its profile go. */
+struct erasure_row {
+    struct slice event, viewer;
+    uint32_t viewer_no;
+};
+
+/* An event to be forgotten.  keep_statistics: only its people; frames, peaks and counts stay. */
+struct purge_row {
+    struct slice event;
+    bool keep_statistics;
+};
+
+/* What records_commit answers: so many earlier viewings of erased viewers were stored, and went. */
+struct erased_row {
+    struct slice event, session;
+    uint64_t viewings;
+    int64_t total_ms;
 };
 
 /* One audience's part of a collection: ranges of the arrays below. */
@@ -106,8 +135,15 @@ struct changes {
     struct groups_row *groups;
     size_t groups_count;
     uint64_t covered_seq; /* 0: says nothing */
+    struct erasure_row *erasures;
+    size_t erasures_count;
+    struct purge_row *purges;
+    size_t purges_count;
+    struct erased_row *erased; /* records_commit's answer; text in the arena */
+    size_t erased_count;
     /* Private: capacities and the text arena. */
     size_t changes_max, members_max, viewings_max, frames_max, groups_max;
+    size_t erasures_max, purges_max, erased_max;
     struct changes_text *text;
 };
 
@@ -122,6 +158,9 @@ struct member_row *changes_add_member(struct changes *changes); /* to the last c
 struct viewing_row *changes_add_viewing(struct changes *changes);
 struct frame_row *changes_add_frame(struct changes *changes);
 struct groups_row *changes_add_groups(struct changes *changes);
+struct erasure_row *changes_add_erasure(struct changes *changes); /* these to the whole */
+struct purge_row *changes_add_purge(struct changes *changes);
+struct erased_row *changes_add_erased(struct changes *changes);
 struct slice changes_copy(struct changes *changes, struct slice text);
 
 /* ---- The way back: an event as it was stored, built off the engine's thread ---- */

@@ -78,8 +78,9 @@ static void find_idle(struct engine *engine)
     }
 }
 
-void engine_committed(struct engine *engine)
+void engine_committed(struct engine *engine, const struct changes *changes)
 {
+    (void)changes;
     while (engine->evict_first != NULL) {
         struct event *event = engine->evict_first;
         engine->evict_first = event->evict_next;

@@ -68,7 +68,8 @@ void engine_set_bounds(struct engine *engine, const struct engine_config *cfg);
     X(PLACE_SESSIONS_FULL, "sessions-max is reached for the event")                                \
     X(PLACE_VIEWERS_FULL, "viewers-max is reached for the event")                                  \
     X(PLACE_GROUPS_FULL, "the event has too many different sets of groups")                        \
-    X(PLACE_BACKLOG, "too much waits for the record store")
+    X(PLACE_BACKLOG, "too much waits for the record store")                                        \
+    X(PLACE_ERASING, "the viewer or the event is being erased: come again")
 
 enum place_outcome {
 #define PLACE_ENUM(name, text) name,
@@ -115,6 +116,26 @@ void engine_profile(struct engine *engine, struct slice event, struct slice view
 /* The profile is being looked up: do not ask again before due_ms.  No input; changes no figure. */
 void engine_profile_asked(struct engine *engine, struct place *place, int64_t due_ms);
 
+/* ---- erasure ---- */
+
+enum figures_outcome {
+    FIGURES_OK,         /* also for an audience that nobody has seen: zeros */
+    FIGURES_NEED_EVENT, /* the event is not in memory */
+};
+
+/* Forgets a viewer of an event in memory: from now on it counts in nothing but the peak and the
+ * frames, which name nobody.  Its heartbeats are refused (PLACE_ERASING) until the pass that tells
+ * the record store is committed; then it may come back as a new one.  An input: journal it.
+ * *known: it had attended (and is not being erased already).  changes.h, rule 7. */
+enum figures_outcome engine_erase(struct engine *engine, struct slice event, struct slice viewer,
+                                  bool *known) WARN_UNUSED;
+/* Forgets a whole event, in memory or not (keep_statistics: its people only).  Until that is
+ * committed its heartbeats are refused and it counts nothing.  False: events_max are in memory.  An
+ * input: journal it. */
+bool engine_purge(struct engine *engine, struct slice event, bool keep_statistics) WARN_UNUSED;
+/* So many erasures and purges are not committed yet: ask for a full pass. */
+uint32_t engine_erasing(const struct engine *engine);
+
 /* ---- events ---- */
 
 bool engine_has_event(const struct engine *engine, struct slice event);
@@ -135,11 +156,6 @@ struct figures {
     int64_t total_ms;
     uint64_t peak_count;
     int64_t peak_ms;
-};
-
-enum figures_outcome {
-    FIGURES_OK,         /* also for an audience that nobody has seen: zeros */
-    FIGURES_NEED_EVENT, /* the event is not in memory */
 };
 
 enum figures_outcome engine_figures(struct engine *engine, struct slice event, struct slice session,
@@ -189,8 +205,9 @@ void engine_collect_begin(struct engine *engine, bool full);
  * dropped.  With false the pass is over. */
 bool engine_collect(struct engine *engine, struct changes *changes, size_t rows_max) WARN_UNUSED;
 bool engine_collecting(const struct engine *engine);
-/* The newest part was committed: idle events that it carried leave memory. */
-void engine_committed(struct engine *engine);
+/* The newest part was committed, and this is it (with records_commit's answer): idle and purged
+ * events that it carried leave memory, erased viewers are forgotten. */
+void engine_committed(struct engine *engine, const struct changes *changes);
 
 struct engine_sizes {
     uint64_t events, audiences, viewers, members, backlog;

@@ -36,7 +36,7 @@ enum http_method {
 /* Headers that are kept: the fixed ones, and up to HTTP_WATCHED_MAX more by configured name. */
 #define HTTP_WATCHED_MAX 6
 /* Room for the handler's own state in each exchange: no allocation for a heartbeat. */
-#define HTTP_USER_BYTES 512
+#define HTTP_USER_BYTES 768
 
 struct http_request {
     enum http_method method;
@@ -53,6 +53,9 @@ struct http_exchange {
     struct http_request request;
     struct sockaddr_storage peer; /* of the socket */
     void *worker_ctx;             /* what http_handler.worker_start returned */
+    struct slice headers; /* complete header lines that every answer to this request gets besides
+                             its own (CORS); set by the handler, must outlive the answer */
+    bool gone;            /* streaming: the peer is gone; only http_stream_end is left to call */
     alignas(
         16) unsigned char user[HTTP_USER_BYTES]; /* the handler's, zeroed when a request starts */
 };
@@ -80,6 +83,8 @@ struct http_handler {
     uint32_t (*body_bytes_max)(void *ctx, const struct http_request *request);
     /* The request is whole.  Answer now or later, exactly once, with http_respond. */
     void (*request)(void *ctx, struct http_exchange *exchange);
+    /* Streaming: less than HTTP_STREAM_LOW bytes are pending now, or the peer is gone. */
+    void (*stream_ready)(struct http_exchange *exchange);
     /* After http_worker_wake; and at the end of each loop turn that handled requests: the place to
      * hand on what was gathered. */
     void (*wake)(void *worker_ctx);
@@ -99,6 +104,20 @@ struct http_response {
     bool close; /* close the connection after it */
 };
 void http_respond(struct http_exchange *exchange, const struct http_response *response);
+
+/* An answer of unknown length, written in pieces from the exchange's worker thread: begin (body is
+ * ignored; chunked, or up to the close for an HTTP/1.0 peer; a HEAD request gets the head alone),
+ * write as much as is wanted, end.  The exchange, and its request's slices, stay until
+ * http_stream_end.  After a write that left HTTP_STREAM_LOW bytes or more pending, write no more
+ * until stream_ready is called: so memory is bounded by the pieces.  write-timeout closes the
+ * connection of a peer that does not read: `gone` is set and stream_ready called.
+ * complete = false: something failed half-way; the connection is closed without the last chunk, so
+ * that the peer sees that it is not whole. */
+#define HTTP_STREAM_LOW (256u << 10)
+void http_stream_begin(struct http_exchange *exchange, const struct http_response *head);
+/* Bytes pending after it. */
+size_t http_stream_write(struct http_exchange *exchange, struct slice bytes);
+void http_stream_end(struct http_exchange *exchange, bool complete);
 
 /* application/problem+json: {"type":"about:blank","title":…,"status":…,"detail":…,"field":…}; field
  * NULL: none.  Text is escaped. */

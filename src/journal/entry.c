@@ -140,6 +140,9 @@ size_t entry_bytes(const struct entry *entry)
         return SETTINGS_BYTES;
     case ENTRY_TIME:
         return TIME_BYTES;
+    case ENTRY_ERASE:
+    case ENTRY_PURGE:
+        break;
     }
     ASSERT(!"a kind of entry");
     return 0;
@@ -156,6 +159,9 @@ size_t entry_encode(const struct entry *entry, char *out)
         return settings_encode(&entry->settings, out);
     case ENTRY_TIME:
         return time_encode(entry->later_ms, out);
+    case ENTRY_ERASE:
+    case ENTRY_PURGE:
+        break;
     }
     ASSERT(!"a kind of entry");
     return 0;

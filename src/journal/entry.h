@@ -13,6 +13,8 @@ enum entry_kind {
     ENTRY_PROFILE = 2,   /* event, viewer, groups: a profile was loaded, refreshed or put */
     ENTRY_SETTINGS = 3,  /* the settings that the engine's answers rest on, from here on */
     ENTRY_TIME = 4,      /* what follows in this record is so many ms later: a replayed trace */
+    ENTRY_ERASE = 5,     /* event, viewer: the viewer is forgotten */
+    ENTRY_PURGE = 6,     /* event, keep_statistics: the event, or all its viewers, are forgotten */
 };
 
 /* The settings that change what a heartbeat does (DESIGN, semantics), all in ms: at least 0, the
@@ -26,6 +28,7 @@ struct entry {
     struct heartbeat heartbeat;     /* HEARTBEAT; PROFILE uses event, viewer, groups */
     struct entry_settings settings; /* SETTINGS */
     uint32_t later_ms;              /* TIME: at least 1 */
+    bool keep_statistics;           /* PURGE; ERASE and PURGE use heartbeat's event and viewer */
 };
 
 /* Bytes that encoding takes: at most JOURNAL_ENTRY_BYTES_MAX. */

@@ -87,6 +87,10 @@ uint64_t journal_bytes(const struct journal *journal);
  * not final here. */
 enum err journal_remove_covered(struct journal *journal, uint64_t covered_seq) WARN_UNUSED;
 
+/* The next append begins a new segment, so that what was written before can go when it is covered.
+ */
+void journal_turn(struct journal *journal);
+
 /* For `novabeat check --repair`, while no journal is open there: makes the journal end before its
  * first bad place, torn or damaged, looking from the oldest segment on.  What is cut stays in the
  * folder as `<segment>.damaged`; the report has the records that are left, torn_bytes, and in text

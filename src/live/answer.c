@@ -218,6 +218,10 @@ void answer_query(struct live *live, struct live_query *query)
         break;
     case LIVE_PROFILE_PUT:
     case LIVE_PROFILE_GET:
+    case LIVE_ERASE:
+    case LIVE_PURGE:
+    case LIVE_READ:
+    case LIVE_WRITE:
         break;
     }
     if (outcome == FIGURES_OK) {
@@ -372,7 +376,7 @@ static enum err read_viewer(struct records_link *link, struct live_query *query)
     bool in_memory = query->attended;
     struct slice engine_groups = query->groups;
     uint32_t engine_rows = query->rows;
-    enum err err = records_viewings(link, query->event, query->viewer, limit_of(query) + 1,
+    enum err err = records_viewings(link, query->event, query->viewer, -1, limit_of(query) + 1,
                                     read_viewing, query);
     if (err != ERR_NONE && err != ERR_NOT_FOUND) {
         return err;
@@ -416,8 +420,13 @@ static enum err read_rows(struct records_link *link, struct live_query *query)
         return err;
     case LIVE_PROFILE_GET:
         return records_profile_get(link, query->event, query->viewer, read_profile, query);
+    case LIVE_READ:
+        return query->work(link, query);
     case LIVE_COUNTS:
     case LIVE_PROFILE_PUT:
+    case LIVE_ERASE:
+    case LIVE_PURGE:
+    case LIVE_WRITE:
         break;
     }
     ASSERT(!"a query that no reader answers");

@@ -21,6 +21,7 @@
 
 #include "base/err.h"
 #include "core/engine.h"
+#include "records/records.h"
 
 enum live_durability {
     LIVE_SYNC,     /* acknowledged after fdatasync: survives a power cut */
@@ -41,7 +42,11 @@ struct live_options {
     int64_t event_timeout_ms;    /* and so long for its event; 0: 10 s */
     int64_t stop_timeout_ms;     /* storing at stop may take so long; 0: a minute */
     bool reject_unknown_viewers;
-    bool declared_events; /* accept only events that the record store knows */
+    bool declared_events; /* accept only events that the record store or its directory knows */
+    struct records_profile_source profiles; /* query NULL: the store's own table */
+    /* What is older goes, in ms; 0: never.  live.h: enum live_query_kind, LIVE_PURGE. */
+    int64_t retain_events_ms, retain_viewers_ms, retain_viewings_ms, retain_frames_ms;
+    int64_t retain_interval_ms; /* how often it is looked for; 0: a minute */
     uint32_t ports;
     uint32_t requests_max; /* in flight per port */
 };
@@ -76,6 +81,8 @@ enum err live_stop(struct live *live) WARN_UNUSED;
     X(LIVE_BUSY, "a queue is full; come again")                                                    \
     X(LIVE_NO_SPACE, "the journal's disk is full")                                                 \
     X(LIVE_RECORDS_AWAY, "the record store does not answer")                                       \
+    X(LIVE_ERASING, "the viewer or the event is being erased; come again")                         \
+    X(LIVE_REFUSED, "the record store refused it")                                                 \
     X(LIVE_NOT_FOUND, "there is no such thing")
 
 enum live_status {
@@ -125,7 +132,12 @@ struct live_heartbeats {
     X(LIVE_VIEWER, "event, viewer: viewings (newest state), profile, alive; NOT_FOUND")            \
     X(LIVE_EVENTS, "after, limit: events in order of id")                                          \
     X(LIVE_PROFILE_PUT, "event, viewer, name, groups: stored, and in force at once")               \
-    X(LIVE_PROFILE_GET, "event, viewer: name, groups; NOT_FOUND")
+    X(LIVE_PROFILE_GET, "event, viewer: name, groups; NOT_FOUND")                                  \
+    X(LIVE_ERASE,                                                                                  \
+      "event, viewer: forgotten everywhere, once answered; NOT_FOUND: not known at all")           \
+    X(LIVE_PURGE, "event: forgotten everywhere, with its directory and profiles")                  \
+    X(LIVE_READ, "work, on a thread that may block, with a link that reads; fresh")                \
+    X(LIVE_WRITE, "work, on the only thread that writes, in the order of asking")
 
 enum live_query_kind {
 #define LIVE_QUERY_ENUM(name, text) name,
@@ -138,6 +150,13 @@ struct live_count {
     struct slice key;
     uint32_t count;
 };
+
+struct live_query;
+/* The work of LIVE_READ and LIVE_WRITE.  May block; must not keep the link.  What it says becomes
+ * the status: ERR_NONE LIVE_OK, ERR_NOT_FOUND LIVE_NOT_FOUND, ERR_INVALID LIVE_REFUSED, others
+ * LIVE_RECORDS_AWAY.  It may run again from the start only after it failed with ERR_BUSY. */
+struct records_link;
+typedef enum err live_work_fn(struct records_link *link, struct live_query *query);
 
 struct live_viewing {
     struct slice session;
@@ -154,12 +173,16 @@ struct live_query {
     struct slice name, groups;           /* PROFILE_PUT in; PROFILE_GET, VIEWER out */
     int64_t from_ms, to_ms;              /* in */
     uint32_t limit;                      /* in: rows at most, a million; 0: 1000 */
-    enum live_status status;             /* out */
-    int64_t now_ms;                      /* out: the engine's time of the answer */
-    uint64_t active;                     /* out */
-    bool alive, has_profile, attended;   /* out */
-    country_t country;                   /* out: VIEWER, of the latest heartbeat */
-    bool more;                           /* out: the limit cut the rows */
+    live_work_fn *work;                  /* in: READ, WRITE */
+    void *arg;                           /* in: the work's own */
+    bool fresh; /* in, READ: not before everything that was counted by now is stored: a full pass */
+    bool profiles_changed;             /* out of WRITE's work: look profiles of `event` up again */
+    enum live_status status;           /* out */
+    int64_t now_ms;                    /* out: the engine's time of the answer */
+    uint64_t active;                   /* out */
+    bool alive, has_profile, attended; /* out */
+    country_t country;                 /* out: VIEWER, of the latest heartbeat */
+    bool more;                         /* out: the limit cut the rows */
     struct figures *figures;
     struct live_count *counts;
     struct frame_row *frames;
@@ -191,6 +214,9 @@ void live_port_drain(struct live_port *port);
     X(profiles_loaded, "profiles looked up in the record store")                                   \
     X(profiles_late, "heartbeats counted without their viewer's profile: it came too late or not") \
     X(events_loaded, "events that came back to memory")                                            \
+    X(viewers_erased, "viewers erased")                                                            \
+    X(events_purged, "events purged, by request or by retention")                                  \
+    X(rows_retired, "rows deleted because of their age or their event")                            \
     X(commits, "transactions on the record store")                                                 \
     X(commits_failed, "transactions that failed and were tried again")                             \
     X(rows_stored, "rows written to the record store")                                             \

@@ -41,6 +41,7 @@ void beat_finish(struct live *live, struct live_beat *beat, enum live_status sta
     case LIVE_BUSY:
     case LIVE_NO_SPACE:
     case LIVE_RECORDS_AWAY:
+    case LIVE_ERASING:
         COUNT(live, heartbeats_unavailable, 1);
         break;
     case LIVE_UNKNOWN_VIEWER:
@@ -50,6 +51,7 @@ void beat_finish(struct live *live, struct live_beat *beat, enum live_status sta
     case LIVE_VIEWERS_FULL:
     case LIVE_GROUPS_FULL:
     case LIVE_NOT_FOUND:
+    case LIVE_REFUSED:
         COUNT(live, heartbeats_refused, 1);
         break;
     }
@@ -118,7 +120,7 @@ static void put_later(struct live *live, struct message *message)
 static void part_committed(struct live *live)
 {
     live->part_out = false;
-    engine_committed(live->engine);
+    engine_committed(live->engine, &live->part);
     uint64_t covered = live->part.covered_seq;
     if (covered > 0) {
         GAUGE(live, covered_seq, covered);
@@ -286,6 +288,8 @@ static enum live_status status_of(enum place_outcome outcome)
         return LIVE_GROUPS_FULL;
     case PLACE_BACKLOG:
         return LIVE_BUSY;
+    case PLACE_ERASING:
+        return LIVE_ERASING;
     case PLACE_READY:
     case PLACE_NEED_EVENT:
     case PLACE_NEED_PROFILE:
@@ -321,6 +325,7 @@ static void sort_out(struct live *live, struct turn *turn)
         case PLACE_VIEWERS_FULL:
         case PLACE_GROUPS_FULL:
         case PLACE_BACKLOG:
+        case PLACE_ERASING:
             beat_finish(live, beat, status_of(place->outcome), 0);
             turn->beats[i] = NULL;
             break;

@@ -98,7 +98,7 @@ static enum err commit_all(struct offline *offline, char *why, size_t why_bytes)
             (void)snprintf(why, why_bytes, "records: %s", records_why(store->link));
             return err;
         }
-        engine_committed(store->engine);
+        engine_committed(store->engine, &offline->changes);
         if (offline->changes.covered_seq > 0) {
             err = journal_remove_covered(store->journal, offline->changes.covered_seq);
             if (err != ERR_NONE) {

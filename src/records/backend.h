@@ -34,7 +34,7 @@ struct records_backend {
                        int64_t from_ms, int64_t to_ms, uint64_t limit, records_frame_fn *fn,
                        void *ctx);
     enum err (*viewings)(struct records_link *link, struct slice event, struct slice viewer,
-                         uint64_t limit, records_viewing_fn *fn, void *ctx);
+                         int64_t viewer_no, uint64_t limit, records_viewing_fn *fn, void *ctx);
     enum err (*check)(struct records_link *link, records_finding_fn *fn, void *ctx);
 };
 

@@ -135,9 +135,9 @@ enum err records_frames(struct records_link *link, struct slice event, struct sl
 }
 
 enum err records_viewings(struct records_link *link, struct slice event, struct slice viewer,
-                          uint64_t limit, records_viewing_fn *fn, void *ctx)
+                          int64_t viewer_no, uint64_t limit, records_viewing_fn *fn, void *ctx)
 {
-    return link->backend->viewings(link, event, viewer, limit, fn, ctx);
+    return link->backend->viewings(link, event, viewer, viewer_no, limit, fn, ctx);
 }
 
 enum err records_check(struct records_link *link, records_finding_fn *fn, void *ctx)

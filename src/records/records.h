@@ -39,6 +39,20 @@ const char *records_why(const struct records_link *link); /* of the last failure
 /* One transaction: every row of changes, and covered_seq when it is not 0. */
 enum err records_commit(struct records_link *link, const struct changes *changes) WARN_UNUSED;
 
+/* Where profiles come from instead of the table in the store: the platform's own database.  Call
+ * once per link that looks profiles up, after records_open.  database: path of an SQLite file,
+ * attached read-only (PostgreSQL follows).  query: one SELECT with the parameters :event and
+ * :viewer that gives at most one row of (name, groups), or of (groups), or of (name, groups) in any
+ * order when the columns are so named; groups: a JSON array of strings, or text with commas, or
+ * NULL.  count_query: one SELECT with :event that gives one number; NULL: records_profiles_count
+ * answers ERR_NOT_FOUND.  ERR_INVALID, with words in records_why: what is wrong with which of them.
+ * The text is copied.  records_profiles_put then answers ERR_INVALID. */
+struct records_profile_source {
+    const char *database, *query, *count_query;
+};
+enum err records_profiles_from(struct records_link *link,
+                               const struct records_profile_source *source) WARN_UNUSED;
+
 struct profile {
     struct slice event, viewer;
     struct slice name;   /* may be empty */
@@ -101,9 +115,105 @@ enum err records_frames(struct records_link *link, struct slice event, struct sl
                         int64_t from_ms, int64_t to_ms, uint64_t limit, records_frame_fn *fn,
                         void *ctx) WARN_UNUSED;
 
+/* Members of one audience in order of member_no with all their viewings: what reports and
+ * statistics are made of.  Erased ones are passed over.  Two sorted scans merged, so a page costs
+ * what it holds.  ERR_NONE without a call: nobody was seen. */
+enum records_members_want {
+    MEMBERS_WANT_VIEWER = 1, /* viewer, groups (of its profile, as last known) */
+    MEMBERS_WANT_NAME = 2,   /* name: one look-up of its profile each */
+};
+struct records_members_query {
+    struct slice event, session;
+    uint32_t first;    /* member_no to begin with */
+    uint32_t rows_max; /* members looked at; 0: all */
+    unsigned want;
+};
+struct records_viewing_span {
+    int64_t start_ms, end_ms;
+};
+struct records_member {
+    uint32_t member_no;
+    struct slice viewer, name, groups; /* groups packed; empty unless wanted */
+    country_t country;
+    int64_t expiry_ms;
+    const struct records_viewing_span *viewings; /* oldest first; the last one is the latest */
+    uint32_t viewings_count;                     /* at least 1 */
+};
+typedef enum err records_member_fn(void *ctx, const struct records_member *member);
+/* *next: the member_no to go on with; UINT32_MAX: that was the end. */
+enum err records_members_each(struct records_link *link, const struct records_members_query *query,
+                              uint32_t *next, records_member_fn *fn, void *ctx) WARN_UNUSED;
+
+/* ---- the directory: what an organiser says about events and sessions beforehand ---- */
+
+struct directory_entry {
+    struct slice event, session; /* session empty: the event itself */
+    struct slice title;          /* may be empty */
+    int64_t start_ms;            /* 0: not said */
+};
+typedef enum err records_directory_fn(void *ctx, const struct directory_entry *entry);
+/* Insert or replace, in one transaction. */
+enum err records_directory_put(struct records_link *link, const struct directory_entry *entries,
+                               size_t count) WARN_UNUSED;
+/* One entry; ERR_NOT_FOUND. */
+enum err records_directory_get(struct records_link *link, struct slice event, struct slice session,
+                               records_directory_fn *fn, void *ctx) WARN_UNUSED;
+/* Declared sessions of an event in order of id, after `after`, at most limit (0: all). */
+enum err records_directory_sessions(struct records_link *link, struct slice event,
+                                    struct slice after, uint64_t limit, records_directory_fn *fn,
+                                    void *ctx) WARN_UNUSED;
+/* Declared or ever seen events in order of id, after `after`, at most limit (0: all); those that
+ * were only seen have neither title nor start. */
+enum err records_directory_events(struct records_link *link, struct slice after, uint64_t limit,
+                                  records_directory_fn *fn, void *ctx) WARN_UNUSED;
+/* The entry alone, not what was counted; ERR_NOT_FOUND. */
+enum err records_directory_delete(struct records_link *link, struct slice event,
+                                  struct slice session) WARN_UNUSED;
+
+/* ---- API keys ---- */
+
+#define API_KEY_ID_BYTES   12 /* characters, A-Z a-z 0-9 */
+#define API_KEY_HASH_BYTES 32
+struct api_key_row {
+    char id[API_KEY_ID_BYTES];
+    unsigned char hash[API_KEY_HASH_BYTES]; /* identity/api_key.h: the secret itself is not kept */
+    unsigned roles;                         /* bits of identity/api_key.h */
+    struct slice event;                     /* empty: all events */
+    struct slice name;                      /* what it is for; may be empty */
+    int64_t created_ms;
+};
+typedef enum err records_key_fn(void *ctx, const struct api_key_row *key);
+enum err records_key_put(struct records_link *link, const struct api_key_row *key) WARN_UNUSED;
+enum err records_key_delete(struct records_link *link, const char id[API_KEY_ID_BYTES]) WARN_UNUSED;
+enum err records_keys_each(struct records_link *link, records_key_fn *fn, void *ctx) WARN_UNUSED;
+/* Grows with every put and delete, by whatever process; 0: there never was a key.  Cheap. */
+enum err records_keys_version(struct records_link *link, uint64_t *version) WARN_UNUSED;
+
+/* ---- retention ---- */
+
+/* Deletes at most rows_max rows of what is detached (purged events), of earlier viewings that ended
+ * before viewings_before_ms and of frames that ended before frames_before_ms (0: none of these).
+ * *more: there is more to delete now. */
+struct records_retention {
+    int64_t viewings_before_ms, frames_before_ms;
+};
+enum err records_retain(struct records_link *link, const struct records_retention *retention,
+                        uint32_t rows_max, bool *more) WARN_UNUSED;
+/* Events that are not in memory, whose newest figure is from before before_ms and covered by the
+ * journal position; people: only those that still have viewers or profiles stored.  Oldest first,
+ * at most limit. */
+enum err records_idle_events(struct records_link *link, int64_t before_ms, bool people,
+                             uint64_t limit, records_event_fn *fn, void *ctx) WARN_UNUSED;
+
+/* ---- backup ---- */
+
+/* A copy of the whole store as of one moment into a new file, while others read and write. */
+enum err records_backup(struct records_link *link, const char *path) WARN_UNUSED;
+
 /* All stored viewings of one viewer in the event and its sessions, in order of (start, session), at
- * most limit; with what the member rows say (country and lease of that audience).  ERR_NOT_FOUND:
- * the viewer never attended (as far as is stored). */
+ * most limit; with what the member rows say (country and lease of that audience).  viewer_no: what
+ * the engine knows it by, which spares a scan of the event's viewers; -1: not known.
+ * ERR_NOT_FOUND: the viewer never attended (as far as is stored). */
 struct viewing_of_viewer {
     struct slice session; /* empty: the event itself */
     int64_t start_ms, end_ms;
@@ -112,7 +222,8 @@ struct viewing_of_viewer {
 };
 typedef enum err records_viewing_fn(void *ctx, const struct viewing_of_viewer *viewing);
 enum err records_viewings(struct records_link *link, struct slice event, struct slice viewer,
-                          uint64_t limit, records_viewing_fn *fn, void *ctx) WARN_UNUSED;
+                          int64_t viewer_no, uint64_t limit, records_viewing_fn *fn,
+                          void *ctx) WARN_UNUSED;
 
 /* ---- novabeat check ---- */
 

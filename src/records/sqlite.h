@@ -156,7 +156,7 @@ enum err sqlite_frames(struct records_link *link, struct slice event, struct sli
                        int64_t from_ms, int64_t to_ms, uint64_t limit, records_frame_fn *fn,
                        void *ctx);
 enum err sqlite_viewings(struct records_link *link, struct slice event, struct slice viewer,
-                         uint64_t limit, records_viewing_fn *fn, void *ctx);
+                         int64_t viewer_no, uint64_t limit, records_viewing_fn *fn, void *ctx);
 enum err sqlite_check(struct records_link *link, records_finding_fn *fn, void *ctx);
 
 /* ---- shared readers (sqlite_read.c) ---- */

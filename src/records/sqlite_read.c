@@ -287,16 +287,16 @@ static enum err each_viewing(struct sqlite_link *link, int64_t event_id, int64_t
 }
 
 enum err sqlite_viewings(struct records_link *base, struct slice event, struct slice viewer,
-                         uint64_t limit, records_viewing_fn *fn, void *ctx)
+                         int64_t viewer_no, uint64_t limit, records_viewing_fn *fn, void *ctx)
 {
     struct sqlite_link *link = sqlite_link_of(base);
     enum err err = sqlite_read_begin(link);
     if (err != ERR_NONE) {
         return err;
     }
-    int64_t event_id, viewer_no = 0;
+    int64_t event_id;
     err = sqlite_event_id(link, event, &event_id);
-    if (err == ERR_NONE) {
+    if (err == ERR_NONE && viewer_no < 0) {
         err = find_viewer(link, event_id, viewer, &viewer_no);
     }
     if (err == ERR_NONE) {

@@ -71,6 +71,7 @@ static void resolve(struct run *run, struct heartbeat *heartbeat, enum place_out
     case PLACE_VIEWERS_FULL:
     case PLACE_GROUPS_FULL:
     case PLACE_BACKLOG:
+    case PLACE_ERASING:
         ASSERT(!"nothing is full here");
     }
 }

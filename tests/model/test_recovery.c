@@ -144,7 +144,7 @@ static void commit(struct world *world)
 {
     uint32_t before = engine_events_count(world->engine);
     model_store_commit(world->store, &world->changes);
-    engine_committed(world->engine);
+    engine_committed(world->engine, &world->changes);
     world->in_flight = false;
     world->evicted += before - engine_events_count(world->engine);
 }

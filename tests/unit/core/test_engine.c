@@ -197,7 +197,7 @@ static void test_backlog(void **state)
     assert_true(engine_collect(engine, &changes, 10));
     assert_int_equal(changes.viewings_count, 1);
     assert_int_equal(changes.frames_count, 1);
-    engine_committed(engine);
+    engine_committed(engine, &changes);
     changes_fini(&changes);
     assert_int_equal(beat("v", NULL, ""), PLACE_READY);
 }

@@ -393,9 +393,9 @@ static enum err read_viewing(void *ctx, const struct viewing_of_viewer *viewing)
 static void compare_viewer(struct store *store, struct reference_event *event, uint32_t viewer_no)
 {
     struct viewer_reading reading = {.event = event, .viewer_no = viewer_no};
-    store_must(store,
-               records_viewings(store->link, slice_str(event->name),
-                                slice_str(event->viewers[viewer_no]), 0, read_viewing, &reading));
+    store_must(store, records_viewings(store->link, slice_str(event->name),
+                                       slice_str(event->viewers[viewer_no]), -1, 0, read_viewing,
+                                       &reading));
     uint32_t want = 0;
     for (int i = 0; i < SESSIONS; i++) {
         struct reference_audience *audience = &event->audiences[i];

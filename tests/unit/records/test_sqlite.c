@@ -203,7 +203,7 @@ static void collect_and_commit(struct store *store, struct engine *engine, size_
     engine_collect_begin(engine, true);
     while (changes_reset(&changes), engine_collect(engine, &changes, rows_max)) {
         store_must(store, records_commit(store->link, &changes));
-        engine_committed(engine);
+        engine_committed(engine, &changes);
     }
     changes_fini(&changes);
 }
@@ -299,18 +299,18 @@ static uint64_t fill(struct engine *engine)
 static void expect_readers(struct store *store)
 {
     char text[2048] = "";
-    store_must(store, records_viewings(store->link, SLICE_LIT("E"), SLICE_LIT("viewer-000"), 0,
+    store_must(store, records_viewings(store->link, SLICE_LIT("E"), SLICE_LIT("viewer-000"), -1, 0,
                                        print_viewing, text));
     assert_string_equal(text, "[ 0-10000 465500 DE][S1 0-10000 465000 DE][ 400000-400500 465500 "
                               "DE][S1 400000-400000 465000 DE][S2 400500-400500 465500 DE]");
     text[0] = '\0';
-    store_must(store, records_viewings(store->link, SLICE_LIT("E"), SLICE_LIT("viewer-000"), 2,
+    store_must(store, records_viewings(store->link, SLICE_LIT("E"), SLICE_LIT("viewer-000"), -1, 2,
                                        print_viewing, text));
     assert_string_equal(text, "[ 0-10000 465500 DE][S1 0-10000 465000 DE]");
-    assert_int_equal(records_viewings(store->link, SLICE_LIT("E"), SLICE_LIT("viewer-300"), 0,
+    assert_int_equal(records_viewings(store->link, SLICE_LIT("E"), SLICE_LIT("viewer-300"), -1, 0,
                                       print_viewing, text),
                      ERR_NOT_FOUND);
-    assert_int_equal(records_viewings(store->link, SLICE_LIT("F"), SLICE_LIT("viewer-000"), 0,
+    assert_int_equal(records_viewings(store->link, SLICE_LIT("F"), SLICE_LIT("viewer-000"), -1, 0,
                                       print_viewing, text),
                      ERR_NOT_FOUND);
 

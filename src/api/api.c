@@ -12,12 +12,21 @@
 #include "core/ids.h"
 
 /* Which ids a path has, in its order. */
-enum ids { IDS_NONE, IDS_EVENT, IDS_EVENT_SESSION, IDS_EVENT_VIEWER };
+enum ids { IDS_NONE, IDS_EVENT, IDS_EVENT_SESSION, IDS_EVENT_VIEWER, IDS_KEY };
+
+/* Who may call: anybody; a viewer with a token, which the handler checks; or who has an API key
+ * with the role (or admin). */
+#define OPEN   0
+#define VIEWER 0
+#define READ   ROLE_READ
+#define INGEST ROLE_INGEST
+#define ADMIN  ROLE_ADMIN
 
 struct endpoint {
     enum http_method method;
     const char *pattern;
     enum ids ids;
+    unsigned role;
     void (*handle)(struct call *call);
 };
 
@@ -25,30 +34,31 @@ struct endpoint {
 #define EVENTS  "/analytics/events"
 #define EVENT   EVENTS "/{eventId}"
 #define SESSION EVENT "/sessions/{sessionId}"
-#define VIEWER  EVENT "/viewers/{viewerId}"
+#define PERSON  EVENT "/viewers/{viewerId}"
+#define KEYS    "/analytics/keys"
 
 /* The same for an event and for one of its sessions. */
-#define AUDIENCE(method, tail, handle)                                                             \
-    {method, EVENT tail, IDS_EVENT, handle},                                                       \
+#define AUDIENCE(method, tail, role, handle)                                                       \
+    {method, EVENT tail, IDS_EVENT, role, handle},                                                 \
     {                                                                                              \
-        method, SESSION tail, IDS_EVENT_SESSION, handle                                            \
+        method, SESSION tail, IDS_EVENT_SESSION, role, handle                                      \
     }
 
 static const struct endpoint endpoints[] = {
-    {HTTP_POST, EVENT "/heartbeat", IDS_EVENT, heartbeat_post},
-    {HTTP_POST, "/analytics/heartbeats", IDS_NONE, batch_post},
-    AUDIENCE(HTTP_GET, "/viewers/active-count", figures_active),
-    AUDIENCE(HTTP_GET, "/viewers/total-attended-count", figures_attended),
-    AUDIENCE(HTTP_GET, "/viewers/max-concurrent-count", figures_peak),
-    AUDIENCE(HTTP_GET, "/statistics", statistics_get),
-    AUDIENCE(HTTP_GET, "/statistics/live", statistics_live),
-    {HTTP_GET, EVENT "/overview", IDS_EVENT, overview_get},
-    {HTTP_GET, VIEWER, IDS_EVENT_VIEWER, viewers_get},
-    {HTTP_PUT, VIEWER, IDS_EVENT_VIEWER, viewers_put},
-    {HTTP_GET, EVENTS, IDS_NONE, events_list},
-    {HTTP_GET, "/healthz", IDS_NONE, health_alive},
-    {HTTP_GET, "/readyz", IDS_NONE, health_ready},
-    {HTTP_GET, "/metrics", IDS_NONE, health_metrics},
+    {HTTP_POST, EVENT "/heartbeat", IDS_EVENT, VIEWER, heartbeat_post},
+    {HTTP_POST, "/analytics/heartbeats", IDS_NONE, INGEST, batch_post},
+    AUDIENCE(HTTP_GET, "/viewers/active-count", READ, figures_active),
+    AUDIENCE(HTTP_GET, "/viewers/total-attended-count", READ, figures_attended),
+    AUDIENCE(HTTP_GET, "/viewers/max-concurrent-count", READ, figures_peak),
+    AUDIENCE(HTTP_GET, "/statistics", READ, statistics_get),
+    AUDIENCE(HTTP_GET, "/statistics/live", READ, statistics_live),
+    {HTTP_GET, EVENT "/overview", IDS_EVENT, READ, overview_get},
+    {HTTP_GET, PERSON, IDS_EVENT_VIEWER, READ, viewers_get},
+    {HTTP_PUT, PERSON, IDS_EVENT_VIEWER, ADMIN, viewers_put},
+    {HTTP_GET, EVENTS, IDS_NONE, READ, events_list},
+    {HTTP_GET, "/healthz", IDS_NONE, OPEN, health_alive},
+    {HTTP_GET, "/readyz", IDS_NONE, OPEN, health_ready},
+    {HTTP_GET, "/metrics", IDS_NONE, READ, health_metrics},
 };
 
 #define ENDPOINTS (sizeof endpoints / sizeof endpoints[0])
@@ -60,6 +70,10 @@ static_assert(ENDPOINTS <= ENDPOINTS_MAX, "the routes of all endpoints have a pl
 static bool take_ids(struct call *call, enum ids ids, const struct route_match *match)
 {
     if (ids == IDS_NONE) {
+        return true;
+    }
+    if (ids == IDS_KEY) {
+        call->key_id = match->values[0]; /* one that is none is not found */
         return true;
     }
     call->event = match->values[0];
@@ -127,7 +141,8 @@ static void handle(void *ctx, struct http_exchange *exchange)
     switch (router_match(api->router, exchange->request.method, exchange->request.path,
                          &call.scratch, &match)) {
     case ROUTE_FOUND:
-        if (take_ids(&call, endpoints[match.id].ids, &match)) {
+        if (take_ids(&call, endpoints[match.id].ids, &match) &&
+            auth_allowed(&call, endpoints[match.id].role)) {
             endpoints[match.id].handle(&call);
         }
         return;

@@ -19,6 +19,7 @@
 #include "base/json.h"
 #include "base/limits.h"
 #include "http/router.h"
+#include "identity/api_key.h"
 
 #define ENDPOINTS_MAX 64
 #define ROWS_MAX      1000 /* of one answer: larger ones come in pages */
@@ -63,6 +64,8 @@ struct call {
     struct http_exchange *exchange;
     struct api_worker *worker;
     struct slice event, session, viewer; /* from the path, valid; empty where it has none */
+    struct slice key_id;                 /* likewise, unchecked */
+    struct slice key_event; /* the API key that was shown is for this event alone; empty: for all */
     struct scratch scratch;
 };
 
@@ -72,6 +75,11 @@ struct call {
 bool call_submit(struct call *call, struct live_request *request) WARN_UNUSED;
 /* First of all in each `done`: the request is ours again. */
 void worker_returned(struct api_worker *worker);
+
+/* ---- auth.c: who may do what ---- */
+
+/* May the caller do what needs this role (0: open to all)?  False: answered 401 or 403. */
+bool auth_allowed(struct call *call, unsigned role) WARN_UNUSED;
 
 /* ---- answer.c: the ways to answer ---- */
 

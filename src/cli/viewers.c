@@ -1,7 +1,6 @@
 /* viewers.c -- see viewers.h.  Import reads the file twice: to check it, then to store it. */
 #include "cli/viewers.h"
 
-#include "cli/viewers_line.h"
 #include "base/memory.h"
 
 #include <errno.h>

@@ -1,13 +1,42 @@
-/* viewers_line.h -- profiles as lines of a file, one after the other; for viewers.c.
+/* viewers_line.h -- profiles as lines of a file, one after the other: for `novabeat viewers` and for
+ * the bulk import of the API.
+ *
+ * CSV (RFC 4180), the header names the columns, in any order:
+ *
+ *     event,viewer,name,groups         also eventId, viewerId; event, name and groups may be absent
+ *     E,V,Ada,press;backstage          groups are separated by ;  (in an id: \; and \\)
+ *
+ * NDJSON, one object a line; what may be absent may be null:
+ *
+ *     {"event":"E","viewer":"V","name":"Ada","groups":["press","backstage"]}
+ *
+ * A line without an event belongs to options->event; a line of another event is bad.
  *
  * Memory: a reader holds one line; the profile it gives is lent until the next call. */
-#ifndef NOVABEAT_CLI_VIEWERS_LINE_H
-#define NOVABEAT_CLI_VIEWERS_LINE_H
+#ifndef NOVABEAT_RECORDS_VIEWERS_LINE_H
+#define NOVABEAT_RECORDS_VIEWERS_LINE_H
 
 #include "base/csv.h"
-#include "cli/viewers.h"
+#include "records/records.h"
 
 #define VIEWERS_LINE_BYTES_MAX CSV_RECORD_BYTES_MAX
+
+enum viewers_format { VIEWERS_CSV, VIEWERS_NDJSON };
+
+#define VIEWERS_FAULT_BYTES 256
+
+struct viewers_fault {
+    uint64_t line;                  /* from 1; 0: none of the lines */
+    char text[VIEWERS_FAULT_BYTES]; /* what is wrong; names the field */
+};
+
+struct viewers_options {
+    enum viewers_format format;
+    struct slice event; /* import: see above; export: only this one.  Empty: none, all */
+    bool skip_bad;      /* import: leave bad lines out instead of storing nothing */
+    void (*bad)(void *ctx, const struct viewers_fault *fault); /* each bad line; may be NULL */
+    void *ctx;
+};
 
 enum viewers_line {
     VIEWERS_LINE_PROFILE,

@@ -1,5 +1,5 @@
 /* viewers_line.c -- see viewers_line.h.  Both formats end in the same check of ids and groups. */
-#include "cli/viewers_line.h"
+#include "records/viewers_line.h"
 
 #include "base/json.h"
 #include "base/memory.h"
@@ -263,10 +263,10 @@ static bool read_groups(struct viewers_reader *reader, struct slice array, struc
 static enum viewers_line next_ndjson(struct viewers_reader *reader)
 {
     static const struct json_field fields[VIEWERS_FIELDS] = {
-        [VIEWERS_EVENT] = JSON_FIELD("event", JSON_IS_STRING, JSON_OPTIONAL),
+        [VIEWERS_EVENT] = JSON_FIELD("event", JSON_IS_STRING | JSON_IS_NULL, JSON_OPTIONAL),
         [VIEWERS_VIEWER] = JSON_FIELD("viewer", JSON_IS_STRING, JSON_REQUIRED),
-        [VIEWERS_NAME] = JSON_FIELD("name", JSON_IS_STRING, JSON_OPTIONAL),
-        [VIEWERS_GROUPS] = JSON_FIELD("groups", JSON_IS_ARRAY, JSON_OPTIONAL),
+        [VIEWERS_NAME] = JSON_FIELD("name", JSON_IS_STRING | JSON_IS_NULL, JSON_OPTIONAL),
+        [VIEWERS_GROUPS] = JSON_FIELD("groups", JSON_IS_ARRAY | JSON_IS_NULL, JSON_OPTIONAL),
     };
     struct slice line;
     do {
@@ -294,7 +294,8 @@ static enum viewers_line next_ndjson(struct viewers_reader *reader)
     }
     struct slice ids[GROUPS_SEEN_MAX];
     size_t count = 0;
-    if (!read_groups(reader, values[VIEWERS_GROUPS].raw, ids, &count)) {
+    if (values[VIEWERS_GROUPS].kind == JSON_IS_ARRAY &&
+        !read_groups(reader, values[VIEWERS_GROUPS].raw, ids, &count)) {
         return bad(reader, reader->lines_read, "\"groups\" must be an array of strings");
     }
     return check(reader, reader->lines_read, text, ids, count);

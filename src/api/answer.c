@@ -6,9 +6,14 @@
 
 void respond_json(struct http_exchange *exchange, struct slice body)
 {
+    respond_json_status(exchange, 200, body);
+}
+
+void respond_json_status(struct http_exchange *exchange, int status, struct slice body)
+{
     /* Figures are of a moment: no cache between us and whoever asks may keep them. */
     const struct http_response response = {
-        .status = 200,
+        .status = status,
         .content_type = "application/json",
         .headers = SLICE_LIT("Cache-Control: no-store\r\n"),
         .body = body,

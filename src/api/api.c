@@ -4,9 +4,12 @@
  * the table, an entry in docs/API.md. */
 #include "api/internal.h"
 
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "api/rate.h"
+#include "api/shared.h"
 #include "base/assert.h"
 #include "base/memory.h"
 #include "core/ids.h"
@@ -50,6 +53,12 @@ static const struct endpoint endpoints[] = {
     AUDIENCE(HTTP_GET, "/viewers/active-count", READ, figures_active),
     AUDIENCE(HTTP_GET, "/viewers/total-attended-count", READ, figures_attended),
     AUDIENCE(HTTP_GET, "/viewers/max-concurrent-count", READ, figures_peak),
+    AUDIENCE(HTTP_GET, "/viewers/total-login-count", READ, figures_logins),
+    AUDIENCE(HTTP_GET, "/viewers/all-time-active-count", READ, figures_ever),
+    {HTTP_GET, EVENT "/viewers/count", IDS_EVENT, READ, figures_profiles},
+    AUDIENCE(HTTP_GET, "/viewers/viewing-stats", READ, viewing_stats_get),
+    AUDIENCE(HTTP_GET, "/viewers/concurrent", READ, concurrent_get),
+    {HTTP_POST, EVENT "/heartbeat-report", IDS_EVENT, READ, report_post},
     AUDIENCE(HTTP_GET, "/statistics", READ, statistics_get),
     AUDIENCE(HTTP_GET, "/statistics/live", READ, statistics_live),
     {HTTP_GET, EVENT "/overview", IDS_EVENT, READ, overview_get},
@@ -104,13 +113,30 @@ static void bad_encoding(struct call *call, struct slice parameter)
     call_problem(call, 400, field, "the path's percent-encoding is wrong");
 }
 
+/* Also a browser's preflight (Fetch standard, 4.8): to one that may call, what it may send. */
+static void answer_options(struct call *call, struct slice allow)
+{
+    const struct cors *cors = call->worker->api->config.cors;
+    struct slice preflight =
+        cors == NULL ? SLICE_EMPTY : cors_preflight(cors, call->exchange->request.origin);
+    char lines[CORS_PREFLIGHT_BYTES + ROUTE_ALLOW_BYTES];
+    ASSERT(allow.len + preflight.len <= sizeof lines);
+    memcpy(lines, allow.ptr, allow.len);
+    if (preflight.len > 0) {
+        memcpy(lines + allow.len, preflight.ptr, preflight.len);
+    }
+    const struct http_response response = {.status = 204,
+                                           .headers = slice_of(lines, allow.len + preflight.len)};
+    http_respond(call->exchange, &response);
+}
+
 /* A known path with another method: what it does know (RFC 9110, 15.5.6 and 9.3.7). */
 static void other_method(struct call *call, unsigned allowed)
 {
     char text[ROUTE_ALLOW_BYTES];
     struct slice allow = router_allow(allowed | 1u << HTTP_OPTIONS, text);
     if (call->exchange->request.method == HTTP_OPTIONS) {
-        http_respond(call->exchange, &(struct http_response){.status = 204, .headers = allow});
+        answer_options(call, allow);
         return;
     }
     http_problem_headers(call->exchange, 405, NULL, "the path does not know this method", allow);
@@ -134,6 +160,10 @@ static void handle(void *ctx, struct http_exchange *exchange)
                         .worker = worker,
                         .scratch = {.bytes = worker->scratch, .size = SCRATCH_BYTES}};
     struct route_match match;
+    if (api->config.cors != NULL && exchange->request.origin.len > 0) {
+        exchange->headers =
+            cors_headers(api->config.cors, exchange->request.origin, worker->cors_room);
+    }
     if (worker->stopping) {
         call_problem(&call, 503, NULL, "the server is stopping");
         return;
@@ -183,6 +213,16 @@ bool call_submit(struct call *call, struct live_request *request)
     return true;
 }
 
+bool worker_submit(struct api_worker *worker, struct live_request *request)
+{
+    if (worker->stopping || !live_submit(worker->port, request)) {
+        return false;
+    }
+    worker->in_flight++;
+    worker->handed_on = true;
+    return true;
+}
+
 void worker_returned(struct api_worker *worker)
 {
     ASSERT(worker->in_flight > 0);
@@ -218,6 +258,13 @@ static void worker_turn_end(void *ctx)
     }
 }
 
+static void stream_ready(struct http_exchange *exchange)
+{
+    const struct stream *stream = (const struct stream *)(const void *)exchange->user;
+    stream->ready(exchange);
+    worker_turn_end(exchange->worker_ctx); /* no turn of requests may follow */
+}
+
 static void worker_wake(void *ctx)
 {
     struct api_worker *worker = ctx;
@@ -225,10 +272,10 @@ static void worker_wake(void *ctx)
         return; /* live/ may be gone */
     }
     live_port_drain(worker->port);
+    worker_turn_end(worker); /* answers may have led to further questions */
     /* Acquire and release below: with `stopped`, all that we did with live/ lies behind. */
     if (atomic_load_explicit(&worker->api->stopping, memory_order_acquire)) {
         worker->stopping = true;
-        worker_turn_end(worker);
         if (worker->in_flight == 0) {
             atomic_store_explicit(&worker->stopped, true, memory_order_release);
         }
@@ -264,6 +311,9 @@ struct api *api_new(const struct api_config *config)
     ASSERT(config->country_headers <= HTTP_WATCHED_MAX && config->session_pattern.len > 0);
     struct api *api = memory_zalloc(sizeof *api);
     api->config = *config;
+    pthread_rwlock_init(&api->keys_lock, NULL);
+    randombytes_buf(&api->rate_key, sizeof api->rate_key);
+    api->shared = shared_answers_new();
     for (size_t i = 0; i < ENDPOINTS; i++) {
         api->routes[i] = (struct route){endpoints[i].method, endpoints[i].pattern, (int)i};
     }
@@ -280,6 +330,10 @@ struct api *api_new(const struct api_config *config)
     for (unsigned i = 0; i < config->workers; i++) {
         api->workers[i].api = api;
         buffer_init(&api->workers[i].answer, ANSWER_BYTES_MAX);
+        list_init(&api->workers[i].reports);
+        if (config->viewer_rate > 0) {
+            api->workers[i].rate = rate_new(config->viewer_rate);
+        }
     }
     return api;
 }
@@ -291,8 +345,13 @@ void api_free(struct api *api)
     }
     for (unsigned i = 0; i < api->config.workers; i++) {
         buffer_fini(&api->workers[i].answer);
+        report_drop_all(&api->workers[i]);
+        rate_free(api->workers[i].rate);
     }
     free(api->workers);
+    free(api->keys.keys);
+    shared_answers_free(api->shared);
+    pthread_rwlock_destroy(&api->keys_lock);
     router_free(api->router);
     free(api);
 }
@@ -305,6 +364,7 @@ struct http_handler api_handler(struct api *api)
         .body_bytes_max = body_bytes_max,
         .request = handle,
         .wake = worker_wake,
+        .stream_ready = stream_ready,
         .turn_end = worker_turn_end,
     };
 }

@@ -16,8 +16,11 @@
 #ifndef NOVABEAT_API_API_H
 #define NOVABEAT_API_API_H
 
+#include "api/cors.h"
 #include "base/network.h"
 #include "http/http.h"
+#include "identity/country_db.h"
+#include "identity/token.h"
 #include "live/live.h"
 
 struct api;
@@ -30,18 +33,26 @@ struct api_config {
     const struct network *trusted_proxies; /* who may say, by header, which country a viewer has */
     size_t trusted_proxies_count;
     unsigned country_headers; /* so many of http_config.watched, from the first on, name one */
+    struct tokens *tokens; /* NULL: authentication is "none": everything is open and the body names
+                              the viewer */
+    struct country_db *country_db; /* NULL: none */
+    const struct cors *cors;       /* NULL: no page of another origin may call */
+    uint32_t viewer_rate;          /* heartbeats a second of one viewer, per worker; 0: no bound */
     uint32_t batch_bytes_max;
     const char *version;
 };
 
-/* Borrows what the config points to, until api_free.  Authentication is "none": everything is open
- * and the body names the viewer. */
+/* Borrows what the config points to, until api_free. */
 struct api *api_new(const struct api_config *config);
 void api_free(struct api *api);
 
 struct http_handler api_handler(struct api *api);
 /* For /metrics; before that the HTTP server's counters are left out. */
 void api_attach(struct api *api, const struct http_server *server);
+
+/* Reads the API keys from the record store; until the first time there are none.  Any thread, one
+ * at a time; may block. */
+enum err auth_keys_load(struct api *api, struct records_link *link) WARN_UNUSED;
 
 /* From soon on every request is answered 503 and nothing more is handed to live/. */
 void api_stop(struct api *api);

@@ -1,9 +1,158 @@
-/* auth.c -- who may do what: API keys for back ends and dashboards. */
+/* auth.c -- who may do what: API keys of back ends and dashboards, tokens of viewers.
+ *
+ * The table of keys is read from the record store at start, when it has changed there, and after
+ * each change made here; requests look into the copy in memory.
+ * Sources: RFC 6750 (bearer tokens; WWW-Authenticate), RFC 9110, 11.6.1. */
+#define _GNU_SOURCE
 #include "api/internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+
+#define CHALLENGE       SLICE_LIT("WWW-Authenticate: Bearer\r\n")
+#define CHALLENGE_WRONG SLICE_LIT("WWW-Authenticate: Bearer error=\"invalid_token\"\r\n")
+#define CHALLENGE_SCOPE SLICE_LIT("WWW-Authenticate: Bearer error=\"insufficient_scope\"\r\n")
+
+struct slice bearer_of(const struct http_request *request)
+{
+    static const char scheme[] = "Bearer ";
+    struct slice value = request->authorization;
+    size_t len = sizeof scheme - 1;
+    if (value.len <= len || strncasecmp(value.ptr, scheme, len) != 0) {
+        return SLICE_EMPTY;
+    }
+    value = slice_of(value.ptr + len, value.len - len);
+    while (value.len > 0 && value.ptr[0] == ' ') {
+        value = slice_of(value.ptr + 1, value.len - 1);
+    }
+    return value;
+}
+
+/* ---- API keys ---- */
+
+static enum err add_key(void *ctx, const struct api_key_row *row)
+{
+    struct api_keys *keys = ctx;
+    keys->keys = memory_grow(keys->keys, &keys->max, keys->count + 1, sizeof *keys->keys);
+    struct api_key *key = &keys->keys[keys->count++];
+    *key = (struct api_key){.roles = row->roles};
+    static_assert(sizeof key->id == sizeof row->id && sizeof key->hash == sizeof row->hash,
+                  "a key is stored as it is");
+    memcpy(key->id, row->id, sizeof key->id);
+    memcpy(key->hash, row->hash, sizeof key->hash);
+    if (row->event.len > 0 && row->event.len <= sizeof key->event) {
+        memcpy(key->event, row->event.ptr, row->event.len);
+        key->event_len = (uint8_t)row->event.len;
+    }
+    return ERR_NONE;
+}
+
+enum err auth_keys_load(struct api *api, struct records_link *link)
+{
+    struct api_keys keys = {0};
+    enum err err = records_keys_each(link, add_key, &keys);
+    if (err != ERR_NONE) {
+        free(keys.keys);
+        return err;
+    }
+    if (keys.count > 0) {
+        api_keys_sort(keys.keys, keys.count);
+    }
+    pthread_rwlock_wrlock(&api->keys_lock);
+    struct api_keys before = api->keys;
+    api->keys = keys;
+    pthread_rwlock_unlock(&api->keys_lock);
+    free(before.keys);
+    return ERR_NONE;
+}
+
+/* Copies the key that was shown; false: there is none such. */
+static bool find_key(struct api *api, struct slice text, struct api_key *key)
+{
+    pthread_rwlock_rdlock(&api->keys_lock);
+    const struct api_key *found = api_key_find(api->keys.keys, api->keys.count, text);
+    if (found != NULL) {
+        *key = *found;
+    }
+    pthread_rwlock_unlock(&api->keys_lock);
+    return found != NULL;
+}
+
+static bool refuse(struct call *call, int status, const char *field, const char *detail,
+                   struct slice headers)
+{
+    http_problem_headers(call->exchange, status, field, detail, headers);
+    return false;
+}
+
+/* Whether a key for one event alone may do this. */
+static bool event_allowed(struct call *call, unsigned role)
+{
+    if (call->key_event.len == 0 || slice_equal(call->event, call->key_event)) {
+        return true;
+    }
+    /* A batch names its events itself: batch.c refuses the lines of others. */
+    return call->event.len == 0 && role == ROLE_INGEST;
+}
 
 bool auth_allowed(struct call *call, unsigned role)
 {
-    (void)call;
-    (void)role;
+    struct api *api = call->worker->api;
+    if (role == 0 || api->config.tokens == NULL) {
+        return true;
+    }
+    struct slice text = bearer_of(&call->exchange->request);
+    struct api_key key;
+    if (text.len == 0) {
+        return refuse(call, 401, "Authorization",
+                      "an API key is needed: \"Authorization: Bearer nb_…\"", CHALLENGE);
+    }
+    if (!find_key(api, text, &key)) {
+        return refuse(call, 401, "Authorization", "there is no such API key", CHALLENGE_WRONG);
+    }
+    if ((key.roles & (role | ROLE_ADMIN)) == 0) {
+        char words[API_ROLES_TEXT_BYTES], detail[96];
+        snprintf(detail, sizeof detail, "the API key does not have the role %s",
+                 api_roles_text(role, words));
+        return refuse(call, 403, "Authorization", detail, CHALLENGE_SCOPE);
+    }
+    /* Good for as long as the handler runs. */
+    memcpy(call->key_event_room, key.event, key.event_len);
+    call->key_event = slice_of(call->key_event_room, key.event_len);
+    if (!event_allowed(call, role)) {
+        return refuse(call, 403, call->event.len > 0 ? "eventId" : "Authorization",
+                      "the API key is for another event", CHALLENGE_SCOPE);
+    }
+    return true;
+}
+
+/* ---- viewers ---- */
+
+bool auth_viewer(struct call *call, struct slice body_token, struct token_claims *claims)
+{
+    const struct api_config *config = &call->worker->api->config;
+    struct slice token = bearer_of(&call->exchange->request);
+    if (token.len == 0) {
+        token = body_token;
+    }
+    if (token.len == 0) {
+        return refuse(call, 401, "token",
+                      "a viewer token is needed: \"Authorization: Bearer …\", or \"token\" in the "
+                      "body",
+                      CHALLENGE);
+    }
+    enum token_outcome outcome =
+        tokens_verify(config->tokens, token, clock_wall_us() / 1000, claims);
+    if (outcome != TOKEN_OK) {
+        return refuse(call, 401, "token", token_outcome_text(outcome), CHALLENGE_WRONG);
+    }
+    if (claims->event_len > 0 &&
+        !slice_equal(call->event, slice_of(claims->event, claims->event_len))) {
+        return refuse(call, 403, "eventId", "the token is for another event", CHALLENGE_SCOPE);
+    }
     return true;
 }

@@ -1,9 +1,10 @@
-/* figures.c -- one figure of one audience: who watches now, who attended, how many at most. */
-#include "api/internal.h"
+/* figures.c -- one figure of one audience: who watches now, who attended, how many at most; and how
+ * many have a profile. */
+#include "api/shared.h"
 
 #include "base/assert.h"
 
-static void put_count(struct buffer *out, const struct live_query *query, uint64_t count)
+void put_count(struct buffer *out, const struct live_query *query, uint64_t count)
 {
     put_audience(out, query->event, query->session);
     buffer_put_lit(out, ",\"count\":");
@@ -38,6 +39,12 @@ static void write_peak(struct buffer *out, const struct question *question)
     buffer_put_char(out, '}');
 }
 
+static void write_logins(struct buffer *out, const struct question *question)
+{
+    put_count(out, &question->query, figures_of(&question->query)->logins);
+    buffer_put_char(out, '}');
+}
+
 void figures_active(struct call *call)
 {
     question_ask(call, question_new(call, LIVE_FIGURES, write_active));
@@ -53,6 +60,11 @@ void figures_peak(struct call *call)
     question_ask(call, question_new(call, LIVE_FIGURES, write_peak));
 }
 
+void figures_logins(struct call *call)
+{
+    question_ask(call, question_new(call, LIVE_FIGURES, write_logins));
+}
+
 void put_peak_time(struct buffer *out, const struct figures *figures)
 {
     buffer_put_lit(out, ",\"at\":");
@@ -61,4 +73,30 @@ void put_peak_time(struct buffer *out, const struct figures *figures)
     } else {
         buffer_put_lit(out, "null"); /* nobody has come yet: there was no such time */
     }
+}
+
+/* ---- viewers/count ---- */
+
+/* On a thread that may block. */
+static enum err profiles_work(struct records_link *link, struct live_query *query)
+{
+    struct shared_question *question = query->arg;
+    uint64_t count;
+    buffer_reset(&question->text);
+    enum err err = records_profiles_count(link, query->event, &count);
+    if (err == ERR_NOT_FOUND) {
+        question->problem = (struct problem){
+            404, NULL, "the profiles are in another database, and no query that counts them is set"};
+        return ERR_NONE;
+    }
+    if (err == ERR_NONE) {
+        put_count(&question->text, query, count);
+        buffer_put_char(&question->text, '}');
+    }
+    return err;
+}
+
+void figures_profiles(struct call *call)
+{
+    shared_ask(call, profiles_work, false, &RANGE_NONE);
 }

@@ -12,17 +12,26 @@
 #ifndef NOVABEAT_API_INTERNAL_H
 #define NOVABEAT_API_INTERNAL_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "api/api.h"
 #include "base/buffer.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/limits.h"
+#include "http/list.h"
 #include "http/router.h"
 #include "identity/api_key.h"
+#include "identity/token.h"
+#include "records/records.h"
 
 #define ENDPOINTS_MAX 64
 #define ROWS_MAX      1000 /* of one answer: larger ones come in pages */
+/* Times up to here are exact in every JSON reader. */
+#define TIME_MS_MAX ((uint64_t)1 << 53)
+/* Who reads figures comes again soon; the heartbeats' interval is for viewers. */
+#define READ_AGAIN SLICE_LIT("Retry-After: 1\r\n")
 
 /* What a path and a query decode to, and one text of a body. */
 #define SCRATCH_BYTES (REQUEST_HEAD_BYTES_MAX + HEARTBEAT_BODY_BYTES_MAX)
@@ -35,19 +44,33 @@ struct api_worker {
     /* the worker's */
     struct api *api;
     struct live_port *port;
-    struct buffer answer; /* reused: the text of the answer that is being built */
-    uint32_t in_flight;   /* requests that live/ has */
-    uint64_t batch_bytes; /* that batches under way take */
-    bool handed_on;       /* some of them in this turn */
-    bool stopping;        /* answer 503, and touch live/ only for what it still has */
+    struct buffer answer;           /* reused: the text of the answer that is being built */
+    uint32_t in_flight;             /* requests that live/ has */
+    uint64_t batch_bytes;           /* that batches under way take */
+    struct rate *rate;              /* of each viewer's heartbeats */
+    struct shared_question *shared; /* under way (shared.h); so many */
+    uint32_t shared_count;
+    struct list reports;             /* under way (report.c) */
+    bool handed_on;                  /* some of them in this turn */
+    bool stopping;                   /* answer 503, and touch live/ only for what it still has */
+    char cors_room[CORS_ROOM_BYTES]; /* header lines for the request at hand */
     char scratch[SCRATCH_BYTES];
     /* written by the worker, read by any */
     alignas(64) _Atomic(struct http_worker *) http; /* NULL until it runs */
     _Atomic bool stopped;                           /* live/ will not be touched again */
     _Atomic uint64_t lines_refused;                 /* of batches; relaxed: a counter */
+    _Atomic uint64_t rate_refused;                  /* heartbeats; likewise */
 };
 
 struct endpoint;
+struct shared_answers;
+struct shared_question;
+
+/* All API keys, sorted. */
+struct api_keys {
+    struct api_key *keys;
+    uint32_t count, max;
+};
 
 struct api {
     struct api_config config;
@@ -58,6 +81,10 @@ struct api {
     char retry_after[40];     /* the header line of a refused heartbeat */
     _Atomic(const struct http_server *) server;
     _Atomic bool stopping;
+    struct shared_answers *shared;
+    struct hash_key rate_key;
+    pthread_rwlock_t keys_lock;
+    struct api_keys keys; /* under it */
 };
 
 struct call {
@@ -66,6 +93,7 @@ struct call {
     struct slice event, session, viewer; /* from the path, valid; empty where it has none */
     struct slice key_id;                 /* likewise, unchecked */
     struct slice key_event; /* the API key that was shown is for this event alone; empty: for all */
+    char key_event_room[EVENT_ID_BYTES_MAX];
     struct scratch scratch;
 };
 
@@ -73,17 +101,34 @@ struct call {
 
 /* False: answered (live/ has no room for it). */
 bool call_submit(struct call *call, struct live_request *request) WARN_UNUSED;
+/* Outside of a request, such as from `done` or stream_ready: false when the worker is stopping or
+ * live/ has no room.  Nothing is answered. */
+bool worker_submit(struct api_worker *worker, struct live_request *request) WARN_UNUSED;
 /* First of all in each `done`: the request is ours again. */
 void worker_returned(struct api_worker *worker);
 
+/* First in the `user` bytes of an exchange whose answer is a stream (http.h). */
+struct stream {
+    void (*ready)(struct http_exchange *exchange);
+};
+
 /* ---- auth.c: who may do what ---- */
+
+/* What follows "Bearer " in the Authorization header; empty: nothing. */
+struct slice bearer_of(const struct http_request *request);
+
+/* Whose heartbeat this is, by the token in the header or, where there is none, in the body; good
+ * for the event of the path.  False: answered 401 or 403. */
+bool auth_viewer(struct call *call, struct slice body_token,
+                 struct token_claims *claims) WARN_UNUSED;
 
 /* May the caller do what needs this role (0: open to all)?  False: answered 401 or 403. */
 bool auth_allowed(struct call *call, unsigned role) WARN_UNUSED;
 
 /* ---- answer.c: the ways to answer ---- */
 
-void respond_json(struct http_exchange *exchange, struct slice body);
+void respond_json(struct http_exchange *exchange, struct slice body); /* 200 */
+void respond_json_status(struct http_exchange *exchange, int status, struct slice body);
 /* 200 with what is in the worker's buffer, or a problem when the buffer is FULL. */
 void respond_answer(struct http_exchange *exchange);
 void call_problem(struct call *call, int status, const char *field, const char *detail);
@@ -94,6 +139,8 @@ const char *live_status_text(enum live_status status);
 
 /* {"eventId":"E" and, where a session is meant, ,"sessionId":"S" */
 void put_audience(struct buffer *out, struct slice event, struct slice session);
+/* {"eventId":"E","count":42,"timestamp":now without the brace that closes it. */
+void put_count(struct buffer *out, const struct live_query *query, uint64_t count);
 /* ,"at":1637661623070, or null when there was no peak. */
 void put_peak_time(struct buffer *out, const struct figures *figures);
 /* ["a","b"] from a packed list. */
@@ -101,11 +148,24 @@ void put_groups(struct buffer *out, struct slice packed);
 
 /* ---- question.c: endpoints that are one query ---- */
 
+struct problem {
+    int status;
+    const char *field, *detail; /* static texts; field NULL: none */
+};
+
 struct question {
     struct live_query query;
-    /* Writes the answer to a query whose status is LIVE_OK. */
+    /* Writes the answer to a query whose status is LIVE_OK.  NULL: there is none (204). */
     void (*write)(struct buffer *out, const struct question *question);
+    /* May be NULL.  Called when live/ has given the query back, whatever its status: true when it
+     * asked on (question_again), so that it is not yet the time to answer. */
+    bool (*go_on)(struct question *question);
+    /* May be NULL.  What a status other than LIVE_OK means here; false: what it means everywhere.
+     */
+    bool (*explain)(const struct question *question, struct problem *problem);
     void *arena;                    /* freed after the answer; may be NULL */
+    void (*fini)(void *arena);      /* instead of free; may be NULL */
+    int status;                     /* of a good answer; 0: 200; 204: without a body */
     char event[EVENT_ID_BYTES_MAX]; /* these two hold ids that had to be decoded */
     char other[VIEWER_ID_BYTES_MAX];
 };
@@ -116,6 +176,9 @@ static_assert(SESSION_ID_BYTES_MAX <= VIEWER_ID_BYTES_MAX, "a path has a session
 struct question *question_new(struct call *call, enum live_query_kind kind,
                               void (*write)(struct buffer *out, const struct question *question));
 void question_ask(struct call *call, struct question *question);
+/* From go_on: the same ids and `arg`, with another query; what the last one found is gone.  False:
+ * there is no room in live/, and the question's status says so. */
+bool question_again(struct question *question, enum live_query_kind kind, live_work_fn *work);
 
 /* The exchange that a state in its `user` bytes belongs to. */
 static inline struct http_exchange *exchange_of(void *state)
@@ -171,6 +234,13 @@ void batch_post(struct call *call);
 void figures_active(struct call *call);
 void figures_attended(struct call *call);
 void figures_peak(struct call *call);
+void figures_logins(struct call *call);
+void figures_profiles(struct call *call);
+void figures_ever(struct call *call);
+void viewing_stats_get(struct call *call);
+void concurrent_get(struct call *call);
+void report_post(struct call *call);
+void report_drop_all(struct api_worker *worker); /* frees those that the server has dropped */
 void statistics_get(struct call *call);
 void statistics_live(struct call *call);
 void overview_get(struct call *call);

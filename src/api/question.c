@@ -5,9 +5,6 @@
 
 #include "base/assert.h"
 
-/* Who reads figures comes again soon; the heartbeats' interval is for viewers. */
-#define READ_AGAIN SLICE_LIT("Retry-After: 1\r\n")
-
 struct slice call_keep(const struct call *call, struct slice text, char *room)
 {
     uintptr_t begin = (uintptr_t)call->scratch.bytes, at = (uintptr_t)text.ptr;
@@ -16,6 +13,27 @@ struct slice call_keep(const struct call *call, struct slice text, char *room)
     }
     memcpy(room, text.ptr, text.len);
     return slice_of(room, text.len);
+}
+
+static void free_arena(void *arena, void (*fini)(void *arena))
+{
+    if (fini != NULL) {
+        fini(arena);
+    } else {
+        free(arena);
+    }
+}
+
+static void respond_good(struct http_exchange *exchange, int status)
+{
+    const struct api_worker *worker = exchange->worker_ctx;
+    if (status == 204) {
+        http_respond(exchange, &(struct http_response){.status = 204});
+    } else if (status == 0 || buffer_outcome(&worker->answer) != BUFFER_OK) {
+        respond_answer(exchange);
+    } else {
+        respond_json_status(exchange, status, buffer_slice(&worker->answer));
+    }
 }
 
 static void question_done(struct live_request *request)
@@ -27,16 +45,28 @@ static void question_done(struct live_request *request)
     struct http_exchange *exchange = exchange_of(question);
     struct api_worker *worker = exchange->worker_ctx;
     worker_returned(worker);
+    if (question->go_on != NULL && question->go_on(question)) {
+        return;
+    }
     enum live_status status = question->query.status;
+    int good = question->status;
+    struct problem problem;
+    bool explained = false;
     if (status == LIVE_OK) {
         buffer_reset(&worker->answer);
-        question->write(&worker->answer, question);
+        if (question->write != NULL) {
+            question->write(&worker->answer, question);
+        }
+    } else if (question->explain != NULL) {
+        explained = question->explain(question, &problem);
     }
     /* Before the answer: with it, the exchange's bytes are the next request's. */
     live_query_fini(&question->query);
-    free(question->arena);
+    free_arena(question->arena, question->fini);
     if (status == LIVE_OK) {
-        respond_answer(exchange);
+        respond_good(exchange, good);
+    } else if (explained) {
+        http_problem(exchange, problem.status, problem.field, problem.detail);
     } else {
         respond_live_problem(exchange, status, READ_AGAIN);
     }
@@ -60,7 +90,30 @@ struct question *question_new(struct call *call, enum live_query_kind kind,
 void question_ask(struct call *call, struct question *question)
 {
     void *arena = question->arena;
+    void (*fini)(void *) = question->fini;
     if (!call_submit(call, &question->query.request)) {
-        free(arena); /* the question itself has gone with the answer */
+        free_arena(arena, fini); /* the question itself has gone with the answer */
     }
+}
+
+bool question_again(struct question *question, enum live_query_kind kind, live_work_fn *work)
+{
+    struct http_exchange *exchange = exchange_of(question);
+    struct api_worker *worker = exchange->worker_ctx;
+    struct live_query *query = &question->query;
+    live_query_fini(query);
+    *query = (struct live_query){.request = {.kind = LIVE_QUERY, .done = question_done},
+                                 .kind = kind,
+                                 .event = query->event,
+                                 .session = query->session,
+                                 .viewer = query->viewer,
+                                 .work = work,
+                                 .arg = query->arg};
+    if (worker->stopping || !live_submit(worker->port, &query->request)) {
+        query->status = LIVE_BUSY;
+        return false;
+    }
+    worker->in_flight++;
+    worker->handed_on = true;
+    return true;
 }

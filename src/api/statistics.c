@@ -3,9 +3,6 @@
 
 #include "core/groups.h"
 
-/* Times up to here are exact in every JSON reader. */
-#define TIME_MS_MAX ((uint64_t)1 << 53)
-
 /* ---- statistics?from&to ---- */
 
 /* {"HK":50,"US":50} */

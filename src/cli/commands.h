@@ -18,6 +18,9 @@ int command_serve(const struct settings *settings, int argc, char **argv);
 int command_replay(const struct settings *settings, int argc, char **argv);
 int command_simulate(const struct settings *settings, int argc, char **argv);
 int command_viewers(const struct settings *settings, int argc, char **argv);
+int command_keys(const struct settings *settings, int argc, char **argv);
+int command_token(const struct settings *settings, int argc, char **argv);
+int command_backup(const struct settings *settings, int argc, char **argv);
 int command_check(const struct settings *settings, int argc, char **argv);
 int command_version(const struct settings *settings, int argc, char **argv);
 

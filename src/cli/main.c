@@ -64,9 +64,11 @@ static int run(enum command command, const struct settings *settings, int argc, 
     case COMMAND_VERSION:
         return command_version(settings, argc, argv);
     case COMMAND_KEYS:
+        return command_keys(settings, argc, argv);
     case COMMAND_TOKEN:
-        fprintf(stderr, "novabeat: %s comes with a later version\n", command_name(command));
-        return EXIT_FAILED;
+        return command_token(settings, argc, argv);
+    case COMMAND_BACKUP:
+        return command_backup(settings, argc, argv);
     case COMMAND_HELP:
         return command_help(argc, argv);
     case COMMANDS:

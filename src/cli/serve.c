@@ -1,7 +1,7 @@
 /* serve.c -- novabeat serve: receive heartbeats and answer with figures, until told to stop.
  *
  * Start: the live engine first (it recovers what the journal holds), then HTTP.  The main thread
- * only waits for signals.
+ * waits for signals, and each second looks whether keys or files have changed (gate.h).
  * Stop, on the first SIGTERM or SIGINT: no new connections; open requests are answered, for at most
  * drain-timeout; then the engine stores everything.  A second signal ends the process at once:
  * nothing acknowledged is lost, since the journal has it. */
@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "cli/commands.h"
+#include "cli/gate.h"
 #include "cli/options.h"
 
 /* Requests that one I/O thread reads or answers at one time; more wait unread (http.h). */
@@ -41,6 +42,7 @@ struct server {
     struct live *live;
     struct api *api;
     struct http_server *http;
+    struct gate gate;
 };
 
 /* ---- words at the start ---- */
@@ -111,7 +113,7 @@ static void say_settings(const struct settings *settings)
     if (settings->auth == SETTING_AUTH_NONE) {
         log_line(LOG_WARN, "serve",
                  "AUTH IS OFF (--auth none): whoever reaches %s can send heartbeats for anybody, "
-                 "read all figures and change profiles",
+                 "read all figures, and change and erase everything",
                  settings->listen);
     }
 }
@@ -124,6 +126,20 @@ static void say_listening(const struct settings *settings, uint16_t port)
 }
 
 /* ---- settings, taken to where they belong ---- */
+
+static const char *text_or_null(const char *text)
+{
+    return text[0] == '\0' ? NULL : text;
+}
+
+static struct records_profile_source profile_source_of(const struct settings *settings)
+{
+    return (struct records_profile_source){
+        .database = text_or_null(settings->profiles_database),
+        .query = text_or_null(settings->profiles_query),
+        .count_query = text_or_null(settings->profiles_count_query),
+    };
+}
 
 static struct live_options live_options_of(const struct settings *settings)
 {
@@ -145,6 +161,11 @@ static struct live_options live_options_of(const struct settings *settings)
         .profile_timeout_ms = settings->profile_timeout_ms,
         .reject_unknown_viewers = settings->unknown_viewer == SETTING_UNKNOWN_VIEWER_REJECT,
         .declared_events = settings->events == SETTING_EVENTS_DECLARED,
+        .profiles = profile_source_of(settings),
+        .retain_events_ms = settings->retain_events_ms,
+        .retain_viewers_ms = settings->retain_viewers_ms,
+        .retain_viewings_ms = settings->retain_viewings_ms,
+        .retain_frames_ms = settings->retain_frames_ms,
         .ports = (uint32_t)settings->io_threads,
         .requests_max = requests_max(settings),
     };
@@ -180,7 +201,8 @@ static struct http_config http_config_of(const struct settings *settings)
     return config;
 }
 
-static struct api_config api_config_of(const struct settings *settings, struct live *live)
+static struct api_config api_config_of(const struct settings *settings, struct live *live,
+                                       const struct gate *gate)
 {
     return (struct api_config){
         .live = live,
@@ -190,6 +212,10 @@ static struct api_config api_config_of(const struct settings *settings, struct l
         .trusted_proxies = settings->trusted_proxies_networks,
         .trusted_proxies_count = settings->trusted_proxies_count,
         .country_headers = country_headers_of(settings),
+        .tokens = gate->tokens,
+        .country_db = gate->country_db,
+        .cors = gate->cors,
+        .viewer_rate = (uint32_t)settings->viewer_rate,
         .batch_bytes_max = (uint32_t)settings->batch_bytes_max,
         .version = NOVABEAT_VERSION,
     };
@@ -209,18 +235,30 @@ static void block_signals(void)
 {
     sigset_t set;
     stop_signals(&set);
+    sigaddset(&set, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN); /* a peer that has gone is an error of write */
 }
 
-static void wait_for_signal(void)
+/* Until one that stops; meanwhile looks after what may change. */
+static void wait_for_signal(struct server *server)
 {
+    const struct timespec second = {.tv_sec = 1};
     sigset_t set;
-    int number = 0;
     stop_signals(&set);
-    while (sigwait(&set, &number) != 0) {
+    sigaddset(&set, SIGHUP);
+    for (;;) {
+        int number = sigtimedwait(&set, NULL, &second);
+        if (number == SIGHUP) {
+            log_line(LOG_INFO, "serve", "%s: reading keys again", strsignal(number));
+            gate_reload(&server->gate, server->api);
+        } else if (number > 0) {
+            log_line(LOG_INFO, "serve", "%s: stopping; once more stops at once", strsignal(number));
+            return;
+        } else {
+            gate_tick(&server->gate, server->api);
+        }
     }
-    log_line(LOG_INFO, "serve", "%s: stopping; once more stops at once", strsignal(number));
 }
 
 static void stop_at_once(int number)
@@ -254,8 +292,14 @@ static bool start(struct server *server, const struct settings *settings)
                  err_text(err));
         return false;
     }
-    const struct api_config api_config = api_config_of(settings, server->live);
+    if (!gate_open(&server->gate, settings)) {
+        goto no_gate;
+    }
+    const struct api_config api_config = api_config_of(settings, server->live, &server->gate);
     server->api = api_new(&api_config);
+    if (!gate_keys(&server->gate, server->api)) {
+        goto no_http;
+    }
     const struct http_config http_config = http_config_of(settings);
     const struct http_handler handler = api_handler(server->api);
     err = http_server_start(&http_config, &handler, &server->http, why, sizeof why);
@@ -266,10 +310,12 @@ static bool start(struct server *server, const struct settings *settings)
     api_attach(server->api, server->http);
     return true;
 no_http:
+    api_free(server->api);
+    gate_close(&server->gate);
+no_gate:
     if (live_stop(server->live) != ERR_NONE) {
         log_line(LOG_ERROR, "serve", "the engine did not stop well");
     }
-    api_free(server->api);
     return false;
 }
 
@@ -305,6 +351,7 @@ static int stop(struct server *server, const struct settings *settings)
     enum err err = live_stop(server->live);
     http_server_stop(server->http);
     api_free(server->api);
+    gate_close(&server->gate);
     if (err != ERR_NONE) {
         log_line(LOG_ERROR, "serve", "stopped, but not well: %s", err_text(err));
         return EXIT_FAILED;
@@ -330,7 +377,7 @@ int command_serve(const struct settings *settings, int argc, char **argv)
         return EXIT_FAILED;
     }
     say_listening(settings, http_server_port(server.http));
-    wait_for_signal();
+    wait_for_signal(&server);
     arm_second_signal();
     return stop(&server, settings);
 }

@@ -608,8 +608,8 @@ static void check_relations(struct reading *reading)
                    relation->because);
         }
     }
-    if (!reading->failed && !settings_take_auth(reading->settings, reading->command, reading->why,
-                                                SETTINGS_WHY_BYTES)) {
+    if (!reading->failed && !settings_take_serve(reading->settings, reading->command, reading->why,
+                                                 SETTINGS_WHY_BYTES)) {
         reading->failed = true;
     }
 }

@@ -30,8 +30,10 @@
     X(COMMAND_SIMULATE, "simulate", "", "send real heartbeats and check the server's figures")     \
     X(COMMAND_VIEWERS, "viewers", "import|export FILE",                                            \
       "read viewers' profiles from, or write them to, CSV or NDJSON")                              \
-    X(COMMAND_KEYS, "keys", "", "API keys (comes with a later version)")                           \
-    X(COMMAND_TOKEN, "token", "", "viewer tokens (comes with a later version)")                    \
+    X(COMMAND_KEYS, "keys", "create|list|revoke [ID]",                                             \
+      "API keys of back ends and dashboards: roles read, ingest, admin")                           \
+    X(COMMAND_TOKEN, "token", "", "print a signed viewer token, for trying things out")            \
+    X(COMMAND_BACKUP, "backup", "FOLDER", "copy a data folder, also while a server uses it")       \
     X(COMMAND_CHECK, "check", "", "say whether a data folder is whole")                            \
     X(COMMAND_VERSION, "version", "", "print the versions of this program and its libraries")      \
     X(COMMAND_HELP, "help", "[COMMAND]", "print this, or the settings of one command")
@@ -45,6 +47,7 @@ enum command {
 
 /* In the order of the choices in the table. */
 enum settings_auth { SETTING_AUTH_JWT, SETTING_AUTH_NONE };
+enum settings_token_rsa { SETTING_TOKEN_RS256, SETTING_TOKEN_PS256 };
 enum settings_durability {
     SETTING_DURABILITY_SYNC,
     SETTING_DURABILITY_INTERVAL,
@@ -91,6 +94,18 @@ struct settings {
     const char *country_headers[COUNTRY_HEADERS_MAX + 1]; /* NULL-ended */
     char country_headers_text[COUNTRY_HEADERS_BYTES];     /* private: holds those names */
     const char *session_pattern;                          /* what stands before the session's id */
+    const char *country_db;                               /* a file; "": none */
+    const char *cors_origins;
+    int64_t cors_max_age_ms;
+    uint64_t viewer_rate; /* heartbeats a second of one viewer; 0: no bound */
+
+    /* viewer tokens; texts are "" when not given */
+    const char *token_secret, *token_secret_file, *token_pem, *token_jwks;
+    enum settings_token_rsa token_rsa;
+    const char *token_issuer, *token_audience;
+    const char *token_viewer_claim, *token_event_claim, *token_groups_claim;
+    int64_t token_leeway_ms;
+    uint64_t token_bytes_max, token_cache_max;
 
     /* what counts (DESIGN, semantics) */
     int64_t alive_window_ms, hidden_window_ms, leaving_window_ms, viewing_gap_ms, frame_ms;
@@ -105,11 +120,14 @@ struct settings {
     int64_t records_flush_ms, records_interval_ms;
     int64_t event_idle_ms;
     int64_t profile_ttl_ms, profile_timeout_ms;
+    const char *profiles_database, *profiles_query, *profiles_count_query; /* "": the own table */
+    int64_t retain_events_ms, retain_viewers_ms, retain_viewings_ms, retain_frames_ms;
 
     /* bounds */
     uint64_t io_threads;
     uint64_t connections_max;
     uint64_t events_max, sessions_max, viewers_max, backlog_max;
+    uint64_t all_sessions_max, all_viewers_max;
     uint64_t batch_bytes_max;
     int64_t header_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms;
     int64_t drain_timeout_ms;
@@ -120,7 +138,12 @@ struct settings {
     int64_t duration_ms;
     const char *plan_state, *verify; /* "" when not given */
     bool json;
-    const char *event; /* also of viewers; "" when not given */
+    const char *event; /* also of viewers, keys, token; "" when not given */
+
+    /* keys, token */
+    const char *role, *name;     /* "" when not given */
+    const char *viewer, *groups; /* likewise */
+    int64_t expires_ms;
 
     /* check, viewers */
     bool repair;

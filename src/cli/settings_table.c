@@ -8,12 +8,18 @@
 
 #include "base/duration.h"
 #include "base/limits.h"
+#include "api/cors.h"
+#include "identity/api_key.h"
+#include "identity/token.h"
 
 #define SERVE    COMMAND_BIT(COMMAND_SERVE)
 #define REPLAY   COMMAND_BIT(COMMAND_REPLAY)
 #define SIMULATE COMMAND_BIT(COMMAND_SIMULATE)
 #define VIEWERS  COMMAND_BIT(COMMAND_VIEWERS)
 #define CHECK    COMMAND_BIT(COMMAND_CHECK)
+#define KEYS     COMMAND_BIT(COMMAND_KEYS)
+#define TOKEN    COMMAND_BIT(COMMAND_TOKEN)
+#define BACKUP   COMMAND_BIT(COMMAND_BACKUP)
 
 #define SECOND ((uint64_t)1000)
 #define MINUTE (60 * SECOND)
@@ -188,21 +194,55 @@ static bool take_session_pattern(struct settings *settings, const char *text, ch
     return text[0] != '\0' || refuse(why, why_bytes, text, "must not be empty");
 }
 
+static bool take_cors_origins(struct settings *settings, const char *text, char *why,
+                              size_t why_bytes)
+{
+    (void)settings;
+    struct cors *cors = cors_new(text, 0, why, why_bytes);
+    cors_free(cors);
+    return cors != NULL;
+}
+
+static bool take_token_secret(struct settings *settings, const char *text, char *why,
+                              size_t why_bytes)
+{
+    (void)settings;
+    if (text[0] == '\0' || strlen(text) >= TOKEN_SECRET_BYTES_MIN) {
+        return true;
+    }
+    snprintf(why, why_bytes, "must have at least %d bytes (RFC 7518, 3.2)", TOKEN_SECRET_BYTES_MIN);
+    return false; /* without showing it */
+}
+
+static bool take_claim(struct settings *settings, const char *text, char *why, size_t why_bytes)
+{
+    (void)settings;
+    return text[0] != '\0' || refuse(why, why_bytes, text, "must not be empty");
+}
+
+static bool take_role(struct settings *settings, const char *text, char *why, size_t why_bytes)
+{
+    (void)settings;
+    unsigned roles;
+    return text[0] == '\0' || api_roles_parse(slice_str(text), &roles) ||
+           refuse(why, why_bytes, text, "is not a list of read, ingest and admin");
+}
+
 /* ---- the table ---- */
 
 const struct setting settings_table[] = {
     {.name = "config",
      TEXT(config, "", "FILE"),
-     .commands = SERVE | REPLAY | SIMULATE | VIEWERS | CHECK,
+     .commands = SERVE | REPLAY | SIMULATE | VIEWERS | CHECK | KEYS | TOKEN | BACKUP,
      .prose = "A file of lines \"name = value\"; # and ; begin comments, [sections] may be there "
               "and mean nothing.  One file may serve all commands."},
     {.name = "log-level",
      CHOICE(enum settings_log_level, log_level, "info", "debug|info|warn|error"),
-     .commands = SERVE | REPLAY | SIMULATE | VIEWERS | CHECK,
+     .commands = SERVE | REPLAY | SIMULATE | VIEWERS | CHECK | KEYS | TOKEN | BACKUP,
      .prose = "Lines below this level are not written.  Logs go to stderr."},
     {.name = "data",
      TEXT(data, "./novabeat-data", "DIR"),
-     .commands = SERVE | REPLAY | VIEWERS | CHECK,
+     .commands = SERVE | REPLAY | VIEWERS | CHECK | KEYS | TOKEN | BACKUP,
      .prose = "The folder that holds the journal and the records.  One process at a time."},
 
     /* serve: who may talk */
@@ -215,8 +255,9 @@ const struct setting settings_table[] = {
     {.name = "auth",
      CHOICE(enum settings_auth, auth, "jwt", "jwt|none"),
      .commands = SERVE,
-     .prose = "Who may send heartbeats and read figures.  none opens everything and takes the "
-              "viewer from the body: for development.  jwt comes with a later version."},
+     .prose = "Who may send heartbeats and read figures.  jwt: viewers show a signed token "
+              "(token-*), back ends and dashboards an API key (novabeat keys).  none opens "
+              "everything and takes the viewer from the body: for development."},
     {.name = "auth-none-anywhere",
      FLAG(auth_none_anywhere),
      .commands = SERVE,
@@ -239,6 +280,98 @@ const struct setting settings_table[] = {
      .take = take_session_pattern,
      .commands = SERVE,
      .prose = "The session of a heartbeat is what follows this text in its \"path\" or Referer."},
+
+    {.name = "country-db",
+     TEXT(country_db, "", "FILE"),
+     .commands = SERVE,
+     .prose = "A MaxMind DB file (GeoIP2, GeoLite2 or with a flat country_code) that gives the "
+              "country of the client's address where no header did.  Read again when it changes.  "
+              "Empty: none, such viewers are of ZZ.  Addresses are never stored."},
+    {.name = "cors-origins",
+     TEXT(cors_origins, "", "ORIGIN, …"),
+     .take = take_cors_origins,
+     .commands = SERVE,
+     .prose = "Pages of which origins may call from a browser, such as https://app.example.com or "
+              "https://*.example.com; * is any.  Empty: none but those of the server's own."},
+    {.name = "cors-max-age",
+     DURATION(cors_max_age_ms, "1d", 0, 7 * DAY),
+     .commands = SERVE,
+     .prose = "How long a browser may keep the answer to its preflight.  Browsers have bounds of "
+              "their own, some of two hours."},
+    {.name = "viewer-rate",
+     INTEGER(viewer_rate, "5", 0, 1000),
+     .commands = SERVE,
+     .prose =
+         "Heartbeats a second of one viewer of one event, per I/O thread; more are answered 429 "
+         "and not counted.  A page sends one in 30 s and one more when it is shown, hidden or "
+         "left.  Batches of a back end are not bounded by it.  0: no bound."},
+
+    /* serve: viewer tokens */
+    {.name = "token-secret",
+     TEXT(token_secret, "", "TEXT"),
+     .take = take_token_secret,
+     .commands = SERVE | TOKEN,
+     .prose = "The secret of HS256 tokens, at least 32 bytes.  Others on the machine can read a "
+              "flag: better NOVABEAT_TOKEN_SECRET or token-secret-file.  Without any token key, "
+              "serve makes a secret of its own, in the file token-secret of the data folder, which "
+              "novabeat token then signs with."},
+    {.name = "token-secret-file",
+     TEXT(token_secret_file, "", "FILE"),
+     .commands = SERVE | TOKEN,
+     .prose = "The same from a file; line ends at its end do not count.  Read at start."},
+    {.name = "token-pem",
+     TEXT(token_pem, "", "FILE"),
+     .commands = SERVE,
+     .prose = "A public key or certificate in PEM: RSA of 2048 bits or more, EC P-256 (ES256) or "
+              "Ed25519 (EdDSA).  Read again on SIGHUP and when the file changes."},
+    {.name = "token-jwks",
+     TEXT(token_jwks, "", "FILE"),
+     .commands = SERVE,
+     .prose = "A JSON Web Key Set (RFC 7517); tokens name their key by kid.  Read again on SIGHUP "
+              "and when the file changes: fetch it with what you have and put it here."},
+    {.name = "token-rsa",
+     CHOICE(enum settings_token_rsa, token_rsa, "RS256", "RS256|PS256"),
+     .commands = SERVE,
+     .prose = "The algorithm of RSA keys that do not say theirs.  It is never taken from the "
+              "token."},
+    {.name = "token-issuer",
+     TEXT(token_issuer, "", "TEXT"),
+     .commands = SERVE,
+     .prose = "What a token's iss must be.  Empty: it is not checked."},
+    {.name = "token-audience",
+     TEXT(token_audience, "", "TEXT"),
+     .commands = SERVE,
+     .prose = "What a token's aud must be or hold.  Empty: it is not checked."},
+    {.name = "token-viewer-claim",
+     TEXT(token_viewer_claim, "sub", "NAME"),
+     .take = take_claim,
+     .commands = SERVE,
+     .prose = "The claim that names the viewer."},
+    {.name = "token-event-claim",
+     TEXT(token_event_claim, "event", "NAME"),
+     .take = take_claim,
+     .commands = SERVE,
+     .prose = "The claim that binds a token to one event; a token without it is good for all."},
+    {.name = "token-groups-claim",
+     TEXT(token_groups_claim, "groups", "NAME"),
+     .take = take_claim,
+     .commands = SERVE,
+     .prose = "The claim with the viewer's groups, an array of texts; with it no profile is looked "
+              "up."},
+    {.name = "token-leeway",
+     DURATION(token_leeway_ms, "60s", 0, HOUR),
+     .commands = SERVE,
+     .prose = "How far the clock of who signs tokens may be off: for exp, nbf and iat."},
+    {.name = "token-bytes-max",
+     BYTES(token_bytes_max, "4k", 64, 12 * KIB),
+     .commands = SERVE,
+     .prose = "The largest token."},
+    {.name = "token-cache-max",
+     INTEGER(token_cache_max, "1000000", 0, 100000000),
+     .commands = SERVE,
+     .prose = "Verified tokens that are remembered, so that a viewer's next heartbeat costs no "
+              "signature check; each takes about 150 bytes.  If unsure, as many as viewers at one "
+              "time."},
 
     /* what counts */
     {.name = "alive-window",
@@ -280,8 +413,8 @@ const struct setting settings_table[] = {
      CHOICE(enum settings_events, events, "open", "open|declared"),
      .commands = SERVE,
      .prose = "open: the first heartbeat for an event begins it.  declared: only events that the "
-              "records hold are accepted, others are answered 404.  Declaring one over HTTP comes "
-              "with a later version; until then, those that were begun under open or by replay."},
+              "records hold or the directory declares (PUT /analytics/events/{eventId}) are "
+              "accepted, others are answered 404."},
 
     /* what is safe when */
     {.name = "durability",
@@ -308,7 +441,7 @@ const struct setting settings_table[] = {
     {.name = "records",
      TEXT(records, "sqlite", "sqlite|postgresql://…"),
      .take = take_records,
-     .commands = SERVE | REPLAY | VIEWERS | CHECK,
+     .commands = SERVE | REPLAY | VIEWERS | CHECK | KEYS | BACKUP,
      .prose = "Where profiles, viewings and statistics are kept.  sqlite: a file in the data "
               "folder.  PostgreSQL comes with a later version."},
     {.name = "records-flush",
@@ -340,6 +473,42 @@ const struct setting settings_table[] = {
      .prose = "How long a viewer's first heartbeat waits for the profile.  Then it counts without "
               "groups."},
 
+    {.name = "profiles-database",
+     TEXT(profiles_database, "", "FILE"),
+     .commands = SERVE,
+     .prose = "The platform's own user database, from which profiles come instead of from the "
+              "records: an SQLite file, only read (PostgreSQL follows).  Needs profiles-query."},
+    {.name = "profiles-query",
+     TEXT(profiles_query, "", "SELECT …"),
+     .commands = SERVE,
+     .prose = "One SELECT with the parameters :event and :viewer that gives a viewer's name and "
+              "groups (a JSON array, or texts with commas): SELECT name, roles AS groups FROM "
+              "users WHERE id = :viewer."},
+    {.name = "profiles-count-query",
+     TEXT(profiles_count_query, "", "SELECT …"),
+     .commands = SERVE,
+     .prose = "One SELECT with the parameter :event that gives the number of registered viewers, "
+              "for viewers/count.  Empty: that is answered 404."},
+    {.name = "retain-events",
+     DURATION(retain_events_ms, "0", 0, 3650 * DAY),
+     .commands = SERVE,
+     .prose = "An event without a heartbeat for so long is purged, with all that is stored of it.  "
+              "0: never."},
+    {.name = "retain-viewers",
+     DURATION(retain_viewers_ms, "0", 0, 3650 * DAY),
+     .commands = SERVE,
+     .prose = "Who attended an event that had no heartbeat for so long is forgotten: ids, viewings "
+              "and profiles; counts, peaks and statistics stay.  0: never."},
+    {.name = "retain-viewings",
+     DURATION(retain_viewings_ms, "0", 0, 3650 * DAY),
+     .commands = SERVE,
+     .prose = "Viewings that ended so long ago are deleted (each viewer's latest stays, and so do "
+              "the sums).  0: never."},
+    {.name = "retain-frames",
+     DURATION(retain_frames_ms, "0", 0, 3650 * DAY),
+     .commands = SERVE,
+     .prose = "Five-minute statistics that are so old are deleted.  0: never."},
+
     /* bounds */
     {.name = "io-threads",
      INTEGER(io_threads, "1", 1, 64),
@@ -363,6 +532,14 @@ const struct setting settings_table[] = {
      .commands = SERVE | REPLAY,
      .prose = "Viewers of one event; each takes about 100 bytes of memory, and again half of it "
               "per session watched."},
+    {.name = "all-sessions-max",
+     INTEGER(all_sessions_max, "1000000", 1, 100000000),
+     .commands = SERVE | REPLAY,
+     .prose = "Events and sessions in memory together."},
+    {.name = "all-viewers-max",
+     INTEGER(all_viewers_max, "50000000", 1, 1000000000),
+     .commands = SERVE | REPLAY,
+     .prose = "Viewers of all events in memory together."},
     {.name = "backlog-max",
      INTEGER(backlog_max, "1000000", 1000, 100000000),
      .commands = SERVE | REPLAY,
@@ -402,8 +579,9 @@ const struct setting settings_table[] = {
      .prose = "The server to send to."},
     {.name = "event",
      TEXT(event, "", "EVENT"),
-     .commands = SIMULATE | VIEWERS,
-     .prose = "The event's id.  simulate makes a fresh one when none is given; viewers takes all "
+     .commands = SIMULATE | VIEWERS | KEYS | TOKEN,
+     .prose = "The event's id.  keys create and token bind to it what they make.  simulate makes a "
+              "fresh one when none is given; viewers takes all "
               "events when exporting, and needs it when importing a file without an event column."},
     {.name = "viewers",
      INTEGER(viewers, "1000", 1, 10000000),
@@ -443,6 +621,30 @@ const struct setting settings_table[] = {
      .commands = SIMULATE,
      .prose = "Print the outcome as one JSON object, and no progress."},
 
+    /* keys, token */
+    {.name = "role",
+     TEXT(role, "", "ROLE, …"),
+     .take = take_role,
+     .commands = KEYS,
+     .prose = "What the key may do, one or more of: read (figures, reports, the directory), ingest "
+              "(heartbeats in batches), admin (everything)."},
+    {.name = "name",
+     TEXT(name, "", "TEXT"),
+     .commands = KEYS,
+     .prose = "What the key is for; for those who read the list."},
+    {.name = "viewer",
+     TEXT(viewer, "", "VIEWER"),
+     .commands = TOKEN,
+     .prose = "The viewer's id, the token's sub."},
+    {.name = "groups",
+     TEXT(groups, "", "GROUP, …"),
+     .commands = TOKEN,
+     .prose = "The viewer's groups; without them the profile says."},
+    {.name = "expires",
+     DURATION(expires_ms, "1h", 1000, 365 * DAY),
+     .commands = TOKEN,
+     .prose = "How long the token is good."},
+
     /* check, viewers */
     {.name = "repair",
      FLAG(repair),
@@ -476,17 +678,22 @@ const struct setting_relation settings_relations[] = {
 
 const size_t settings_relations_count = sizeof settings_relations / sizeof settings_relations[0];
 
-bool settings_take_auth(const struct settings *settings, enum command command, char *why,
-                        size_t why_bytes)
+bool settings_take_serve(const struct settings *settings, enum command command, char *why,
+                         size_t why_bytes)
 {
     if (command != COMMAND_SERVE) {
         return true;
     }
-    if (settings->auth == SETTING_AUTH_JWT) {
-        snprintf(why, why_bytes,
-                 "auth: jwt comes with a later version; say --auth none for now (development: "
-                 "whoever reaches the server can send heartbeats for anybody)");
+    if (settings->profiles_query[0] != '\0' && settings->profiles_database[0] == '\0') {
+        snprintf(why, why_bytes, "profiles-query: needs profiles-database");
         return false;
+    }
+    if (settings->profiles_database[0] != '\0' && settings->profiles_query[0] == '\0') {
+        snprintf(why, why_bytes, "profiles-database: needs profiles-query");
+        return false;
+    }
+    if (settings->auth == SETTING_AUTH_JWT) {
+        return true;
     }
     if (!settings->listen_loopback && !settings->auth_none_anywhere) {
         snprintf(why, why_bytes,

@@ -45,8 +45,8 @@ extern const struct setting_relation settings_relations[];
 extern const size_t settings_relations_count;
 
 /* Relations of another form; false with the whole line in why. */
-bool settings_take_auth(const struct settings *settings, enum command command, char *why,
-                        size_t why_bytes);
+bool settings_take_serve(const struct settings *settings, enum command command, char *why,
+                         size_t why_bytes);
 
 /* NULL: there is none. */
 const struct setting *settings_find(const char *name, size_t len);

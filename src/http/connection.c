@@ -1,12 +1,15 @@
 /* connection.c -- the life of one connection.
  *
  *     bytes arrive -> receive -> advance -> step_head -> step_body -> deliver -> the handler
- *     the handler -> http_respond -> transmit -> answered -> the next request, or farewell
+ *     the handler -> http_respond -> transmit -> connection_answered -> the next request, or
+ *                                                                       farewell
+ *
+ * An answer in pieces (stream.c) comes back here with connection_answered too.
  *
  * A heartbeat on a kept connection is one recv, one parse in place and one send.  Everything else
  * here is for those who do not behave.  Nothing calls itself: when the handler answers at once,
- * `answered` only prepares, and the loop in `advance` goes on; when it answers later, the next
- * request waits in the worker's `again` list. */
+ * connection_answered only prepares, and the loop in `advance` goes on; when it answers later, the
+ * next request waits in the worker's `again` list. */
 #define _GNU_SOURCE
 #include "http/connection.h"
 
@@ -20,9 +23,12 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "http/output.h"
+#include "http/stream.h"
 #include "http/worker.h"
 
-/* http_response.headers must leave room for the rest of a head in the worker's scratch. */
+/* Further header lines, of the answer and of the exchange, must leave room for the rest of a head
+ * in the worker's scratch. */
 #define HEADERS_BYTES_MAX 8192
 /* A body longer than this is not copied behind its head but sent from where it is. */
 #define BODY_COPY_BYTES_MAX 4096
@@ -34,7 +40,7 @@ static_assert(sizeof(struct connection) <= 128, "100,000 idle connections are ch
 
 /* ---- states ---- */
 
-static void enter(struct connection *connection, enum connection_state state)
+void connection_enter(struct connection *connection, enum connection_state state)
 {
     struct http_worker *worker = connection->worker;
     list_unlink(&connection->node);
@@ -45,7 +51,7 @@ static void enter(struct connection *connection, enum connection_state state)
     list_append(&worker->lists[state], &connection->node);
 }
 
-static void set_interest(struct connection *connection, uint32_t events)
+void connection_watch(struct connection *connection, uint32_t events)
 {
     if (connection->interest == events) {
         return; /* always so for a heartbeat */
@@ -64,18 +70,9 @@ static void input_release(struct connection *connection)
     }
 }
 
-static void output_free(struct connection *connection)
-{
-    if (connection->output != NULL) {
-        connection->worker->output_bytes -= connection->output->size;
-        free(connection->output);
-        connection->output = NULL;
-    }
-}
-
-/* The one teardown, good for every state.  The struct lives on until the turn ends: the batch of
+/* The struct lives on until the turn ends: the batch of
  * ready connections may still hold a pointer to it. */
-static void destroy(struct connection *connection)
+void connection_destroy(struct connection *connection)
 {
     if (connection->state == STATE_CLOSED) {
         return;
@@ -91,15 +88,19 @@ static void destroy(struct connection *connection)
         worker_let_in(worker); /* it may have been let in itself, and now takes no input */
     }
     output_free(connection);
-    enter(connection, STATE_CLOSED);
+    connection_enter(connection, STATE_CLOSED);
     worker->connections--;
     counter_add(&worker->counters.connections_open, (uint64_t)-1);
     atomic_fetch_sub_explicit(&worker->server->connections, 1, memory_order_relaxed);
 }
 
-/* The peer is gone for good.  An open request keeps the struct until its handler has answered. */
+/* The peer is gone for good.  An open request keeps the struct until its handler has finished. */
 static void lost(struct connection *connection)
 {
+    if (connection->state == STATE_STREAM || connection->state == STATE_STREAM_WRITE) {
+        stream_lost(connection);
+        return;
+    }
     if (connection->state == STATE_OPEN) {
         if (connection->fd >= 0) {
             close(connection->fd);
@@ -107,7 +108,7 @@ static void lost(struct connection *connection)
         }
         return;
     }
-    destroy(connection);
+    connection_destroy(connection);
 }
 
 /* ---- sending ---- */
@@ -120,11 +121,11 @@ static void farewell(struct connection *connection)
     input_release(connection);
     if (!connection->linger_after || connection->peer_finished ||
         shutdown(connection->fd, SHUT_WR) != 0) {
-        destroy(connection);
+        connection_destroy(connection);
         return;
     }
-    enter(connection, STATE_LINGER);
-    set_interest(connection, EPOLLIN);
+    connection_enter(connection, STATE_LINGER);
+    connection_watch(connection, EPOLLIN);
 }
 
 /* Bytes of the next request are already here; a large body's buffer is not kept for them. */
@@ -143,8 +144,7 @@ static void keep_rest(struct input *input, struct http_worker *worker)
     input->started = false;
 }
 
-/* An answer has been sent completely. */
-static void answered(struct connection *connection)
+void connection_answered(struct connection *connection)
 {
     struct http_worker *worker = connection->worker;
     if (connection->close_after) {
@@ -161,49 +161,33 @@ static void answered(struct connection *connection)
     }
     if (!more) {
         input_release(connection);
-        enter(connection, STATE_IDLE);
+        connection_enter(connection, STATE_IDLE);
     } else {
         keep_rest(input, worker);
-        enter(connection, STATE_HEAD);
+        connection_enter(connection, STATE_HEAD);
         if (!connection->in_handler) {
             list_append(&worker->again, &connection->again);
         }
     }
-    set_interest(connection, connection->peer_finished ? 0 : EPOLLIN);
+    connection_watch(connection, connection->peer_finished ? 0 : EPOLLIN);
 }
 
 /* What the socket did not take waits in memory, within bounds. */
 static void keep_output(struct connection *connection, struct slice head, struct slice body,
                         size_t sent)
 {
-    struct http_worker *worker = connection->worker;
-    size_t size = head.len + body.len - sent;
-    struct output *output = NULL;
-    if (size <= worker->config->output_bytes_max &&
-        size <= WORKER_OUTPUT_BYTES_MAX - worker->output_bytes) {
-        output = malloc(sizeof *output + size);
-    }
-    if (output == NULL) {
-        destroy(connection); /* the peer does not read; others want the memory */
+    if (!output_reserve(connection, head.len + body.len - sent)) {
+        connection_destroy(connection); /* the peer does not read; others want the memory */
         return;
     }
-    size_t head_left = sent < head.len ? head.len - sent : 0;
-    size_t body_left = size - head_left;
-    memcpy(output->bytes, head.ptr + head.len - head_left, head_left);
-    if (body_left > 0) {
-        memcpy(output->bytes + head_left, body.ptr + body.len - body_left, body_left);
+    size_t of_head = sent < head.len ? sent : head.len;
+    size_t of_body = sent - of_head;
+    output_put(connection, slice_of(head.ptr + of_head, head.len - of_head));
+    if (body.len > of_body) {
+        output_put(connection, slice_of(body.ptr + of_body, body.len - of_body));
     }
-    output->sent = 0;
-    output->size = size;
-    worker->output_bytes += size;
-    connection->output = output;
-    enter(connection, STATE_WRITE);
-    set_interest(connection, EPOLLOUT);
-}
-
-static bool would_block(int error)
-{
-    return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
+    connection_enter(connection, STATE_WRITE);
+    connection_watch(connection, EPOLLOUT);
 }
 
 /* `head` lies in the worker's scratch, with room behind it for a short body. */
@@ -226,13 +210,13 @@ static void transmit(struct connection *connection, size_t head_bytes, struct sl
         sent = sendmsg(connection->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     }
     if (sent < 0 && !would_block(errno)) {
-        destroy(connection);
+        connection_destroy(connection);
         return;
     }
     sent = sent < 0 ? 0 : sent;
     counter_add(&worker->counters.bytes_out, (uint64_t)sent);
     if ((size_t)sent == head.len + body.len) {
-        answered(connection);
+        connection_answered(connection);
     } else {
         keep_output(connection, head, body, (size_t)sent);
     }
@@ -245,18 +229,22 @@ static void flush_output(struct connection *connection)
                         MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0) {
         if (!would_block(errno)) {
-            destroy(connection);
+            lost(connection);
         }
         return;
     }
     counter_add(&connection->worker->counters.bytes_out, (uint64_t)sent);
     output->sent += (size_t)sent;
-    if (output->sent < output->size) {
-        enter(connection, STATE_WRITE); /* progress: a new deadline */
-        return;
+    if (output->sent == output->size) {
+        output_free(connection);
     }
-    output_free(connection);
-    answered(connection);
+    if (connection->state == STATE_STREAM_WRITE) {
+        stream_flushed(connection);
+    } else if (connection->output == NULL) {
+        connection_answered(connection);
+    } else {
+        connection_enter(connection, STATE_WRITE); /* progress: a new deadline */
+    }
 }
 
 static void count_response(struct http_worker *worker, int status)
@@ -269,16 +257,23 @@ static void count_response(struct http_worker *worker, int status)
                 1);
 }
 
+static size_t write_head(struct connection *connection, const struct http_response *response,
+                         const struct response_frame *frame, struct slice *body)
+{
+    struct http_worker *worker = connection->worker;
+    ASSERT(response->headers.len + frame->headers.len <= HEADERS_BYTES_MAX);
+    ASSERT(response_head_bytes_max(response, frame) + BODY_COPY_BYTES_MAX <=
+           sizeof worker->scratch);
+    connection->close_after = frame->close;
+    count_response(worker, response->status);
+    return response_head(response, frame, worker->scratch, body);
+}
+
 static void respond(struct connection *connection, const struct http_response *response,
                     const struct response_frame *frame)
 {
-    struct http_worker *worker = connection->worker;
-    ASSERT(response->headers.len <= HEADERS_BYTES_MAX);
-    ASSERT(response_head_bytes_max(response) + BODY_COPY_BYTES_MAX <= sizeof worker->scratch);
     struct slice body;
-    size_t head_bytes = response_head(response, frame, worker->scratch, &body);
-    connection->close_after = frame->close;
-    count_response(worker, response->status);
+    size_t head_bytes = write_head(connection, response, frame, &body);
     transmit(connection, head_bytes, body);
 }
 
@@ -314,27 +309,38 @@ static void refuse_fault(struct connection *connection)
     refuse(connection, parser->status, detail);
 }
 
+size_t connection_head(struct connection *connection, const struct http_response *response,
+                       enum response_end end, struct slice *body)
+{
+    const struct input *input = connection->input;
+    const struct parser *parser = &input->parser;
+    bool rest = input->begin + input->used < input->end;
+    const struct response_frame frame = {
+        .date = connection->worker->date,
+        .is_head = input->exchange.request.method == HTTP_HEAD,
+        .is_old = parser->llhttp.http_minor == 0,
+        .close = response->close || !parser->keep_alive || connection->worker->draining ||
+                 (connection->peer_finished && !rest) || end == RESPONSE_CLOSE,
+        .end = end,
+        .headers = input->exchange.headers,
+    };
+    /* A peer that asked for the end sends nothing more: a plain close loses nothing. */
+    connection->linger_after = parser->keep_alive || rest;
+    return write_head(connection, response, &frame, body);
+}
+
 void http_respond(struct http_exchange *exchange, const struct http_response *response)
 {
     struct input *input = LIST_ENTRY(exchange, struct input, exchange);
     struct connection *connection = input->connection;
     ASSERT(connection->state == STATE_OPEN && connection->input == input);
     if (connection->fd < 0) {
-        destroy(connection); /* the peer did not wait */
+        connection_destroy(connection); /* the peer did not wait */
         return;
     }
-    const struct parser *parser = &input->parser;
-    bool rest = input->begin + input->used < input->end;
-    const struct response_frame frame = {
-        .date = connection->worker->date,
-        .is_head = exchange->request.method == HTTP_HEAD,
-        .is_old = parser->llhttp.http_minor == 0,
-        .close = response->close || !parser->keep_alive || connection->worker->draining ||
-                 (connection->peer_finished && !rest),
-    };
-    /* A peer that asked for the end sends nothing more: a plain close loses nothing. */
-    connection->linger_after = parser->keep_alive || rest;
-    respond(connection, response, &frame);
+    struct slice body;
+    size_t head_bytes = connection_head(connection, response, RESPONSE_LENGTH, &body);
+    transmit(connection, head_bytes, body);
 }
 
 void http_problem_headers(struct http_exchange *exchange, int status, const char *field,
@@ -367,10 +373,12 @@ static bool deliver(struct connection *connection)
     struct http_exchange *exchange = &input->exchange;
     /* The buffer may have moved while the body came in. */
     parser_request(&input->parser, input->bytes + input->begin, &exchange->request);
+    exchange->headers = SLICE_EMPTY;
+    exchange->gone = false;
     memset(exchange->user, 0, sizeof exchange->user);
     counter_add(&worker->counters.requests_total, 1);
     worker->handled = true;
-    enter(connection, STATE_OPEN);
+    connection_enter(connection, STATE_OPEN);
     connection->in_handler = true;
     worker->handler->request(worker->handler->ctx, exchange);
     connection->in_handler = false;
@@ -381,9 +389,9 @@ static bool deliver(struct connection *connection)
 static bool wait_in(struct connection *connection, enum connection_state state)
 {
     if (connection->peer_finished) {
-        destroy(connection); /* half a request, and no more to come */
+        connection_destroy(connection); /* half a request, and no more to come */
     } else if (connection->state != state) {
-        enter(connection, state);
+        connection_enter(connection, state);
     }
     return false;
 }
@@ -393,7 +401,8 @@ static void send_continue(struct connection *connection)
     static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
     ssize_t sent = send(connection->fd, text, sizeof text - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent != (ssize_t)sizeof text - 1) {
-        destroy(connection); /* nothing else is unsent, so this peer's window is absurd */
+        connection_destroy(
+            connection); /* nothing else is unsent, so this peer's window is absurd */
     }
 }
 
@@ -528,8 +537,8 @@ static bool make_room(struct connection *connection)
     if (input->end < input->capacity) {
         return true;
     }
-    if (connection->state == STATE_OPEN) {
-        set_interest(connection, 0); /* the handler borrows the buffer: the peer has to wait */
+    if (connection_is_open(connection)) {
+        connection_watch(connection, 0); /* the handler borrows the buffer: the peer has to wait */
         return false;
     }
     if (input->begin > 0) {
@@ -551,7 +560,7 @@ static bool input_attach(struct connection *connection)
         counter_add(&worker->counters.buffer_waits, 1);
         list_unlink(&connection->again);
         list_append(&worker->starved, &connection->again);
-        set_interest(connection, 0);
+        connection_watch(connection, 0);
         return false;
     }
     input->connection = connection;
@@ -565,12 +574,12 @@ static bool input_attach(struct connection *connection)
 static void peer_finished(struct connection *connection)
 {
     bool queued = !list_empty(&connection->again);
-    if (connection->state != STATE_OPEN && !queued) {
-        destroy(connection);
+    if (!connection_is_open(connection) && !queued) {
+        connection_destroy(connection);
         return;
     }
     connection->peer_finished = true;
-    set_interest(connection, 0); /* the end stays readable for ever */
+    connection_watch(connection, 0); /* the end stays readable for ever */
 }
 
 static void receive(struct connection *connection)
@@ -584,7 +593,7 @@ static void receive(struct connection *connection)
     if (got > 0) {
         input->end += (uint32_t)got;
         counter_add(&connection->worker->counters.bytes_in, (uint64_t)got);
-        if (connection->state != STATE_OPEN && list_empty(&connection->again)) {
+        if (!connection_is_open(connection) && list_empty(&connection->again)) {
             advance(connection);
         }
         return;
@@ -610,7 +619,7 @@ static void discard(struct connection *connection)
     }
     if (got == 0 || (got < 0 && !would_block(errno)) ||
         connection->linger_bytes > LINGER_BYTES_MAX) {
-        destroy(connection);
+        connection_destroy(connection);
     }
 }
 
@@ -633,7 +642,7 @@ void connection_open(struct http_worker *worker, int fd, const struct sockaddr_i
     connection->fd = fd;
     connection->interest = EPOLLIN;
     connection->peer = *peer;
-    enter(connection, STATE_IDLE);
+    connection_enter(connection, STATE_IDLE);
     worker->connections++;
     counter_add(&worker->counters.connections_open, 1);
     counter_add(&worker->counters.connections_total, 1);
@@ -653,10 +662,12 @@ void connection_ready(struct connection *connection, uint32_t events)
     case STATE_HEAD:
     case STATE_BODY:
     case STATE_OPEN:
+    case STATE_STREAM:
         if ((events & EPOLLIN) != 0 && (connection->interest & EPOLLIN) != 0) {
             receive(connection);
         }
         break;
+    case STATE_STREAM_WRITE:
     case STATE_WRITE:
         if ((events & EPOLLOUT) != 0) {
             flush_output(connection);
@@ -682,7 +693,7 @@ void connection_unstarve(struct connection *connection)
 {
     list_unlink(&connection->again);
     ASSERT(connection->state == STATE_IDLE);
-    set_interest(connection, EPOLLIN);
+    connection_watch(connection, EPOLLIN);
 }
 
 void connection_expire(struct connection *connection)
@@ -701,9 +712,13 @@ void connection_expire(struct connection *connection)
     case STATE_IDLE:
     case STATE_WRITE:
     case STATE_LINGER:
-        destroy(connection);
+        connection_destroy(connection);
+        break;
+    case STATE_STREAM_WRITE:
+        stream_lost(connection);
         break;
     case STATE_OPEN:
+    case STATE_STREAM:
     case STATE_CLOSED:
     case STATES:
         ASSERT(!"these states have no timeout");
@@ -717,20 +732,23 @@ void connection_drain(struct connection *connection)
         receive(connection); /* a request that had reached us is answered */
     }
     if (connection->state == STATE_IDLE) {
-        destroy(connection);
+        connection_destroy(connection);
     }
 }
 
 void connection_drop(struct connection *connection)
 {
-    destroy(connection);
+    connection_destroy(connection);
 }
 
 void connection_check(const struct connection *connection)
 {
     ASSERT(connection->fd >= 0 || connection->state == STATE_OPEN ||
-           connection->state == STATE_CLOSED);
-    ASSERT((connection->output != NULL) == (connection->state == STATE_WRITE));
+           connection->state == STATE_STREAM || connection->state == STATE_CLOSED);
+    const struct output *output = connection->output;
+    ASSERT((output != NULL) ==
+           (connection->state == STATE_WRITE || connection->state == STATE_STREAM_WRITE));
+    ASSERT(output == NULL || (output->sent < output->size && output->size <= output->capacity));
     ASSERT(!connection->in_handler);
     const struct input *input = connection->input;
     switch ((enum connection_state)connection->state) {
@@ -742,6 +760,8 @@ void connection_check(const struct connection *connection)
     case STATE_HEAD:
     case STATE_BODY:
     case STATE_OPEN:
+    case STATE_STREAM:
+    case STATE_STREAM_WRITE:
         ASSERT(input != NULL);
         break;
     case STATE_WRITE:

@@ -6,7 +6,7 @@
  * `input` (buffer, parser, exchange) is held from a request's first byte until its answer is sent.
  *
  * Invariants (connection_check): a state's `input` and `output` columns below; fd >= 0 unless
- * OPEN (the peer is gone, the handler has not answered) or CLOSED.
+ * OPEN or STREAM (the peer is gone, the handler has not finished) or CLOSED.
  * Memory: one allocation each; inputs come from the worker's pool.  Threads: the worker's. */
 #ifndef NOVABEAT_HTTP_CONNECTION_H
 #define NOVABEAT_HTTP_CONNECTION_H
@@ -14,6 +14,7 @@
 #include "http/http.h"
 #include "http/list.h"
 #include "http/parser.h"
+#include "http/response.h"
 
 /*    state   input output  meaning */
 #define CONNECTION_STATES(X)                                                                       \
@@ -21,6 +22,9 @@
     X(HEAD, "yes", "no", "a part of a request's head is there")                                    \
     X(BODY, "yes", "no", "the head is there, a part of the body is missing")                       \
     X(OPEN, "yes", "no", "the handler has the request")                                            \
+    X(STREAM, "yes", "no",                                                                         \
+      "the handler writes an answer in pieces; the peer has taken all so far")                     \
+    X(STREAM_WRITE, "yes", "yes", "as STREAM, but a part waits for the peer")                      \
     X(WRITE, "any", "yes", "the peer has not yet taken all of an answer")                          \
     X(LINGER, "no", "no", "our side is shut; what still comes is thrown away for a while")         \
     X(CLOSED, "no", "no", "to be freed at the end of the turn")
@@ -47,19 +51,25 @@ struct input {
     uint32_t end;   /* behind the last byte received */
     uint32_t used;  /* once complete: the request's own length; what follows is the next one's */
     bool started;   /* the parser has been started for the bytes at `begin` */
+    /* of an answer in pieces */
+    bool chunked;    /* else up to the close */
+    bool silent;     /* the request was HEAD: what is written is thrown away */
+    bool wants_more; /* the handler waits for stream_ready */
     struct parser parser;
     struct http_exchange exchange;
     char small[INPUT_BYTES];
 };
 
+/* Bytes that the socket did not take yet: bytes[sent] to bytes[size - 1]. */
 struct output {
-    size_t sent, size;
+    size_t sent, size, capacity;
     char bytes[];
 };
 
 struct connection {
     struct list node;  /* in the worker's list of this state */
-    struct list again; /* in the worker's `again` (more bytes to parse) or `starved` (no input) */
+    struct list again; /* in the worker's `again` (more bytes to parse), `starved` (no input) or
+                          `streams` (to be told) */
     int64_t deadline_ms;
     struct http_worker *worker;
     struct input *input;
@@ -90,5 +100,24 @@ void connection_drain(struct connection *connection);
 /* Closes it, whatever its state; an open exchange is dropped (http_server_stop only). */
 void connection_drop(struct connection *connection);
 void connection_check(const struct connection *connection);
+
+/* ---- for stream.c ---- */
+
+static inline bool connection_is_open(const struct connection *connection)
+{
+    return connection->state == STATE_OPEN || connection->state == STATE_STREAM ||
+           connection->state == STATE_STREAM_WRITE;
+}
+
+void connection_enter(struct connection *connection, enum connection_state state);
+/* What epoll shall watch: EPOLLIN, EPOLLOUT or 0. */
+void connection_watch(struct connection *connection, uint32_t events);
+/* The one teardown, good for every state. */
+void connection_destroy(struct connection *connection);
+/* All of an answer was sent: the next request, or the end. */
+void connection_answered(struct connection *connection);
+/* Writes a head of an open exchange into the worker's scratch; the result is its length. */
+size_t connection_head(struct connection *connection, const struct http_response *response,
+                       enum response_end end, struct slice *body);
 
 #endif

@@ -109,10 +109,11 @@ static char *put_number(char *at, uint64_t number)
     return at;
 }
 
-size_t response_head_bytes_max(const struct http_response *response)
+size_t response_head_bytes_max(const struct http_response *response,
+                               const struct response_frame *frame)
 {
     size_t type_bytes = response->content_type == NULL ? 0 : strlen(response->content_type);
-    return RESPONSE_HEAD_BYTES + type_bytes + response->headers.len;
+    return RESPONSE_HEAD_BYTES + type_bytes + response->headers.len + frame->headers.len;
 }
 
 size_t response_head(const struct http_response *response, const struct response_frame *frame,
@@ -121,7 +122,8 @@ size_t response_head(const struct http_response *response, const struct response
     ASSERT(response->status >= 200 && response->status <= 599);
     /* RFC 9110, 15.3.5 and 15.4.5: these never have content, nor do they announce any. */
     bool bodyless = response->status == 204 || response->status == 304;
-    ASSERT(response->content_type != NULL || response->body.len == 0);
+    ASSERT(response->content_type != NULL || response->body.len == 0 ||
+           frame->end != RESPONSE_LENGTH);
     char *at = PUT_LIT(buffer, "HTTP/1.1 ");
     at = put_number(at, (uint64_t)response->status);
     *at++ = ' ';
@@ -134,7 +136,10 @@ size_t response_head(const struct http_response *response, const struct response
         at = put(at, response->content_type, strlen(response->content_type));
         at = PUT_LIT(at, "\r\n");
     }
-    if (!bodyless) {
+    ASSERT(!bodyless || frame->end == RESPONSE_LENGTH);
+    if (frame->end == RESPONSE_CHUNKED) {
+        at = PUT_LIT(at, "Transfer-Encoding: chunked\r\n");
+    } else if (frame->end == RESPONSE_LENGTH && !bodyless) {
         at = PUT_LIT(at, "Content-Length: ");
         at = put_number(at, response->body.len);
         at = PUT_LIT(at, "\r\n");
@@ -147,8 +152,12 @@ size_t response_head(const struct http_response *response, const struct response
     if (response->headers.len > 0) {
         at = put(at, response->headers.ptr, response->headers.len);
     }
+    if (frame->headers.len > 0) {
+        at = put(at, frame->headers.ptr, frame->headers.len);
+    }
     at = PUT_LIT(at, "\r\n");
-    *body = bodyless || frame->is_head ? SLICE_EMPTY : response->body;
+    bool sent_with_it = !bodyless && !frame->is_head && frame->end == RESPONSE_LENGTH;
+    *body = sent_with_it ? response->body : SLICE_EMPTY;
     return (size_t)(at - buffer);
 }
 

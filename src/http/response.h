@@ -13,24 +13,34 @@
 
 /* "Date: Tue, 24 Nov 2026 03:00:00 GMT\r\n" */
 #define RESPONSE_DATE_BYTES 37
-/* Room for everything in a head but http_response.headers and content_type. */
+/* Room for everything in a head but content_type and the two lots of further lines. */
 #define RESPONSE_HEAD_BYTES 256
 /* Longer texts of a problem are cut; escaped, each byte takes at most six. */
 #define PROBLEM_TEXT_BYTES_MAX 1000
 #define PROBLEM_BYTES_MAX      (2 * 6 * PROBLEM_TEXT_BYTES_MAX + 512)
+
+/* Where the body ends. */
+enum response_end {
+    RESPONSE_LENGTH,  /* Content-Length says it */
+    RESPONSE_CHUNKED, /* the last chunk does */
+    RESPONSE_CLOSE    /* the connection's end does: HTTP/1.0 */
+};
 
 struct response_frame {
     const char *date; /* RESPONSE_DATE_BYTES, not NUL-terminated */
     bool is_head;     /* the request was HEAD: announce the body, do not send it */
     bool is_old;      /* the request was HTTP/1.0: keeping the connection must be said */
     bool close;
+    enum response_end end; /* but RESPONSE_LENGTH: the response's body is not looked at */
+    struct slice headers;  /* further lines, of the exchange */
 };
 
 /* Seconds since the epoch -> the whole header line. */
 void response_date(int64_t unix_seconds, char line[RESPONSE_DATE_BYTES]);
 
 /* Upper bound of what response_head writes for this answer. */
-size_t response_head_bytes_max(const struct http_response *response);
+size_t response_head_bytes_max(const struct http_response *response,
+                               const struct response_frame *frame);
 
 /* Writes the head; the result is its length.  *body gets what is to be sent after it. */
 size_t response_head(const struct http_response *response, const struct response_frame *frame,

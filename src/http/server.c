@@ -133,9 +133,11 @@ static bool worker_init(struct http_worker *worker, struct http_server *server, 
     }
     list_init(&worker->again);
     list_init(&worker->starved);
+    list_init(&worker->streams);
     worker->timeouts_ms[STATE_IDLE] = config->idle_timeout_ms;
     worker->timeouts_ms[STATE_HEAD] = config->header_timeout_ms;
     worker->timeouts_ms[STATE_BODY] = config->body_timeout_ms;
+    worker->timeouts_ms[STATE_STREAM_WRITE] = config->write_timeout_ms;
     worker->timeouts_ms[STATE_WRITE] = config->write_timeout_ms;
     worker->timeouts_ms[STATE_LINGER] =
         config->write_timeout_ms < LINGER_MS ? config->write_timeout_ms : LINGER_MS;

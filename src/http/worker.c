@@ -12,6 +12,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "http/accept.h"
+#include "http/stream.h"
 
 /* Small enough that what recv touched is still in the cache when the answer is sent. */
 #define READY_MAX 128
@@ -98,13 +99,13 @@ static void clocks_read(struct http_worker *worker)
 /* How long epoll may wait, in ms. */
 static int wait_ms(const struct http_worker *worker)
 {
-    if (!list_empty(&worker->again)) {
+    if (!list_empty(&worker->again) || !list_empty(&worker->streams)) {
         return 0;
     }
     int64_t first_ms = worker->accept_ms > 0 ? worker->accept_ms : INT64_MAX;
     for (unsigned state = 0; state < STATES; state++) {
         const struct list *list = &worker->lists[state];
-        if (state != STATE_OPEN && state != STATE_CLOSED && !list_empty(list)) {
+        if (worker->timeouts_ms[state] > 0 && !list_empty(list)) {
             int64_t deadline_ms = LIST_ENTRY(list->next, struct connection, node)->deadline_ms;
             first_ms = deadline_ms < first_ms ? deadline_ms : first_ms;
         }
@@ -120,7 +121,7 @@ static void expire(struct http_worker *worker)
 {
     for (unsigned state = 0; state < STATES; state++) {
         struct list *list = &worker->lists[state];
-        while (state != STATE_OPEN && state != STATE_CLOSED && !list_empty(list)) {
+        while (worker->timeouts_ms[state] > 0 && !list_empty(list)) {
             struct connection *first = LIST_ENTRY(list->next, struct connection, node);
             if (first->deadline_ms > worker->now_ms) {
                 break;
@@ -131,17 +132,17 @@ static void expire(struct http_worker *worker)
 }
 
 /* One round: those that ask for more again have their turn in the next. */
-static void run_again(struct http_worker *worker)
+static void run_round(struct list *list, void (*run)(struct connection *connection))
 {
     struct list round;
     list_init(&round);
-    while (!list_empty(&worker->again)) {
-        struct list *node = worker->again.next;
+    while (!list_empty(list)) {
+        struct list *node = list->next;
         list_unlink(node);
         list_append(&round, node);
     }
     while (!list_empty(&round)) {
-        connection_again(LIST_ENTRY(round.next, struct connection, again));
+        run(LIST_ENTRY(round.next, struct connection, again));
     }
 }
 
@@ -196,7 +197,8 @@ static void turn(struct http_worker *worker)
             connection_ready(what, ready[i].events);
         }
     }
-    run_again(worker);
+    run_round(&worker->again, connection_again);
+    run_round(&worker->streams, stream_tell);
     if (woken) {
         on_wake(worker);
     }

@@ -62,7 +62,7 @@ struct http_worker {
     pthread_t thread;
     unsigned index;
     int epoll_fd, wake_fd;
-    int64_t timeouts_ms[STATES];
+    int64_t timeouts_ms[STATES]; /* 0: none */
     struct parser_names names;
 
     /* the worker's */
@@ -73,7 +73,7 @@ struct http_worker {
     int64_t date_s;    /* what `date` says */
     int64_t accept_ms; /* when accepting goes on; 0: it is on */
     struct list lists[STATES];
-    struct list again, starved;
+    struct list again, starved, streams;
     struct input *inputs_free;
     unsigned inputs_free_count, inputs_count; /* count: in use */
     unsigned inputs_peak;                     /* most in use since the last trim */

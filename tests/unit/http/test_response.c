@@ -13,9 +13,10 @@ static struct slice head_of(const struct http_response *response, bool is_head, 
 {
     static char date[RESPONSE_DATE_BYTES];
     response_date(784111777, date); /* RFC 9110, 5.6.7's own example */
-    const struct response_frame frame = {date, is_head, is_old, close};
+    const struct response_frame frame = {
+        .date = date, .is_head = is_head, .is_old = is_old, .close = close};
     size_t len = response_head(response, &frame, buffer, body);
-    assert_true(len <= response_head_bytes_max(response));
+    assert_true(len <= response_head_bytes_max(response, &frame));
     return slice_of(buffer, len);
 }
 

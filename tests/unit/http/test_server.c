@@ -714,8 +714,6 @@ static void test_stop_with_open_requests(void **state)
 static void test_start_fails_clearly(void **state)
 {
     (void)state;
-    static const struct http_handler handler = {.body_bytes_max = app_body_max,
-                                                .request = app_request};
     char why[200];
     struct http_server *none = NULL;
     serve();

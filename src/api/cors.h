@@ -1,7 +1,8 @@
 /* cors.h -- which pages of other origins may call from a browser (Fetch standard, 3.2).
  *
  * Origins are compared as browsers send them (RFC 6454, 6.2): scheme "://" host [":" port], lower
- * case, exactly.  "https://*.example.com" also stands for one label in front; "*" for all.  Tokens
+ * case, exactly.  A star for the first label of the
+ * host stands for any one label; "*" for all.  Tokens
  * travel in headers and bodies, never in cookies: so no credentials mode.
  * Threads: does not change once made; share it. */
 #ifndef NOVABEAT_API_CORS_H
@@ -18,7 +19,7 @@
 
 struct cors;
 
-/* "https://a.example, https://*.example.org".  NULL: why says which one is no origin.  Empty is
+/* "https://a.example, https://b.example".  NULL: why says which one is no origin.  Empty is
  * fine and lets none call. */
 struct cors *cors_new(const char *origins, int64_t max_age_ms, char *why, size_t why_bytes);
 void cors_free(struct cors *cors); /* NULL is fine */

@@ -124,6 +124,34 @@ static void put_process(struct buffer *out)
     buffer_printf(out, "process_cpu_seconds_total %.6f\n", seconds);
 }
 
+static void put_tokens(struct buffer *out, struct tokens *tokens)
+{
+    if (tokens == NULL) {
+        return;
+    }
+    struct token_counters counters;
+    tokens_counters(tokens, &counters);
+    put_metric(out, "novabeat_tokens_cached_total", COUNTER,
+               "viewer tokens that were known from before", counters.cached);
+    put_metric(out, "novabeat_tokens_verified_total", COUNTER,
+               "viewer tokens whose signature was checked and is good", counters.verified);
+    put_metric(out, "novabeat_tokens_refused_total", COUNTER, "viewer tokens that were refused",
+               counters.refused);
+    put_metric(out, "novabeat_tokens_remembered", GAUGE, "verified viewer tokens in memory",
+               counters.entries);
+    put_metric(out, "novabeat_token_keys", GAUGE, "keys that viewer tokens are checked with",
+               counters.keys);
+}
+
+static uint64_t rate_refused(const struct api *api)
+{
+    uint64_t refused = 0;
+    for (unsigned i = 0; i < api->config.workers; i++) {
+        refused += atomic_load_explicit(&api->workers[i].rate_refused, memory_order_relaxed);
+    }
+    return refused;
+}
+
 static uint64_t lines_refused(const struct api *api)
 {
     uint64_t lines = 0;
@@ -143,6 +171,9 @@ void health_metrics(struct call *call)
     put_live(out, api->config.live);
     put_metric(out, "novabeat_batch_lines_refused_total", COUNTER,
                "lines of batches that were refused", lines_refused(api));
+    put_metric(out, "novabeat_rate_refused_total", COUNTER,
+               "heartbeats over viewer-rate, answered 429", rate_refused(api));
+    put_tokens(out, api->config.tokens);
     put_http(out, atomic_load_explicit(&api->server, memory_order_acquire));
     put_process(out);
     const struct http_response response = {

@@ -113,6 +113,8 @@ class Connection:
         status = int(status)
         if 100 <= status < 200:
             return self.receive(head_only)
+        if headers.get("transfer-encoding") == "chunked" and not head_only:
+            return Answer(status, headers, self.receive_chunks())
         length = int(headers.get("content-length", 0))
         if head_only or status in (204, 304):
             length = 0
@@ -120,6 +122,22 @@ class Connection:
             self.read_more()
         body, self.pending = self.pending[:length], self.pending[length:]
         return Answer(status, headers, body)
+
+    def receive_chunks(self):
+        """The body of a chunked answer; Closed when it ends without its last chunk."""
+        body = []
+        while True:
+            while b"\r\n" not in self.pending:
+                self.read_more()
+            size, self.pending = self.pending.split(b"\r\n", 1)
+            size = int(size, 16)
+            while len(self.pending) < size + 2:
+                self.read_more()
+            body.append(self.pending[:size])
+            assert self.pending[size:size + 2] == b"\r\n", "a chunk does not end where it says"
+            self.pending = self.pending[size + 2:]
+            if size == 0:
+                return b"".join(body)
 
     def request(self, method, path, body=None, headers=()):
         self.send(method, path, body, headers)
@@ -200,18 +218,21 @@ def die_with_parent():
 
 
 class Server:
-    """`novabeat serve` on a free port of the loopback, with --auth none.
+    """`novabeat serve` on a free port of the loopback, with --auth none and no --viewer-rate.
 
     flags: further arguments; a name with underscores and a value becomes --the-name value.
+    auth: with "jwt", requests are made with the API key that the first start prints.
     data: the data folder, kept; without it a temporary one is made and removed.
     wrap: a command to run the server under (its pid is then the wrapper's).
     """
 
-    def __init__(self, *arguments, data=None, wrap=(), environment=None, preexec=None, **flags):
+    def __init__(self, *arguments, data=None, wrap=(), environment=None, preexec=None,
+                 auth="none", **flags):
         self.own_data = data is None
         self.data = data or tempfile.mkdtemp(prefix="novabeat-e2e-")
         self.command = list(wrap) + [BINARY, "serve", "--listen", "127.0.0.1:0", "--data",
-                                     self.data, "--auth", "none"]
+                                     self.data, "--auth", auth]
+        flags.setdefault("viewer_rate", 0)
         for name, value in flags.items():
             self.command += ["--" + name.replace("_", "-"), str(value)]
         self.command += list(arguments)
@@ -223,6 +244,8 @@ class Server:
         self.address = None
         self.listening = threading.Event()
         self.connection = None
+        self.printed = None
+        self.key = None  # the API key of the first start
 
     # -- life --
 
@@ -236,8 +259,9 @@ class Server:
         self.log = []
         self.address = None
         self.listening.clear()
+        self.printed = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                        stdout=self.printed, stderr=subprocess.PIPE,
                                         env=self.environment, preexec_fn=prepare)
         self.reader = threading.Thread(target=self.read_log, args=(self.process.stderr,),
                                        daemon=True)
@@ -254,6 +278,8 @@ class Server:
                 raise AssertionError(f"the server exited with {self.process.returncode} instead of "
                                      f"listening: {self.log_text()[-2000:]}")
             assert time.monotonic() < deadline, f"the server listens nowhere: {self.log_text()}"
+        key = re.search(r"^nb_\S+$", self.stdout_text(), re.M)
+        self.key = key.group(0) if key else self.key
         while True:
             try:
                 if self.get("/readyz").status == 200:
@@ -275,6 +301,10 @@ class Server:
 
     def log_text(self):
         return "\n".join(self.log)
+
+    def stdout_text(self):
+        # pread: the offset is the child's too.
+        return os.pread(self.printed.fileno(), 1 << 20, 0).decode("utf-8", "replace")
 
     def running(self):
         return self.process is not None and self.process.poll() is None
@@ -342,6 +372,9 @@ class Server:
 
     def request(self, method, path, body=None, headers=()):
         """On one kept connection; it is made again when the server has closed it."""
+        headers = dict(headers)
+        if self.key is not None and not any(name.lower() == "authorization" for name in headers):
+            headers["Authorization"] = f"Bearer {self.key}"
         for attempt in (0, 1):
             kept = self.connection is not None
             if not kept:

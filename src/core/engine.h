@@ -115,6 +115,10 @@ void engine_profile(struct engine *engine, struct slice event, struct slice view
                     struct slice groups);
 /* The profile is being looked up: do not ask again before due_ms.  No input; changes no figure. */
 void engine_profile_asked(struct engine *engine, struct place *place, int64_t due_ms);
+/* Profiles of the event have changed in the store, nobody says whose: each viewer's is due, and is
+ * looked up again with its next heartbeat, which does not wait.  No input; changes no figure. Cost:
+ * O(viewers), a few ms a million. */
+void engine_profiles_due(struct engine *engine, struct slice event);
 
 /* ---- erasure ---- */
 

@@ -150,13 +150,13 @@ static void pass_on(struct live *live, struct live_query *query)
 {
     query->part = live->parts_collected;
     query->asked_ms = clock_mono_ms();
-    bool is_put = query->kind == LIVE_PROFILE_PUT;
-    if (!work_put(is_put ? &live->puts : &live->reads, &query->request,
-                  is_put ? PUTS_MAX : READS_MAX)) {
+    bool writes = query->kind == LIVE_PROFILE_PUT || query->kind == LIVE_WRITE;
+    if (!work_put(writes ? &live->writes : &live->reads, &query->request,
+                  writes ? WRITES_MAX : READS_MAX)) {
         query->status = LIVE_BUSY;
         answer_done(query);
-    } else if (is_put) {
-        pthread_mutex_lock(&live->part_lock); /* the records thread waits for parts and puts */
+    } else if (writes) {
+        pthread_mutex_lock(&live->part_lock); /* the records thread waits for parts and writing */
         pthread_cond_broadcast(&live->part_changed);
         pthread_mutex_unlock(&live->part_lock);
     }
@@ -433,19 +433,22 @@ static enum err read_rows(struct records_link *link, struct live_query *query)
     return err;
 }
 
-void answer_read(struct records_link *link, struct live_query *query)
+enum live_status answer_status(enum err err)
 {
-    enum err err = link == NULL ? ERR_DATABASE : read_rows(link, query);
     switch (err) {
     case ERR_NONE:
-        query->status = LIVE_OK;
-        break;
+        return LIVE_OK;
     case ERR_NOT_FOUND:
-        query->status = LIVE_NOT_FOUND;
-        break;
+        return LIVE_NOT_FOUND;
+    case ERR_INVALID:
+        return LIVE_REFUSED;
     default:
-        query->status = LIVE_RECORDS_AWAY;
-        break;
+        return LIVE_RECORDS_AWAY;
     }
+}
+
+void answer_read(struct records_link *link, struct live_query *query)
+{
+    query->status = answer_status(link == NULL ? ERR_DATABASE : read_rows(link, query));
     answer_done(query);
 }

@@ -164,7 +164,7 @@ static void init_state(struct live *live)
     pthread_mutex_init(&live->part_lock, NULL);
     cond_init_monotonic(&live->part_changed);
     changes_init(&live->part);
-    work_init(&live->puts);
+    work_init(&live->writes);
     work_init(&live->reads);
     waiting_queue_init(&live->lookups);
     uint64_t durable_seq = journal_durable_seq(live->journal);

@@ -21,7 +21,7 @@
 #define PART_ROWS_MAX 16384
 #define READERS       2
 #define READS_MAX     4096 /* questions waiting for a reader */
-#define PUTS_MAX      4096 /* profiles waiting to be written */
+#define WRITES_MAX    4096 /* profiles and other things waiting to be written */
 #define LOOKUPS_MAX   256  /* profiles in one query */
 #define PUTS_A_ROUND  64   /* profiles in one transaction, and between two parts */
 #define READ_WAIT_MS  5000 /* a question waits so long for the record store; then 503 */
@@ -60,7 +60,7 @@ enum engine_wait {
 /* From other threads to the engine's. */
 enum message_kind {
     MESSAGE_LOADED,    /* waiting: an event or a profile was looked up */
-    MESSAGE_PUT,       /* query: a profile was written */
+    MESSAGE_WROTE,     /* query: a profile was put, or profiles of its event have changed */
     MESSAGE_COMMITTED, /* the part was stored */
 };
 
@@ -133,7 +133,7 @@ struct live {
     struct changes part;        /* whoever part_ready says: the records thread while true */
     uint64_t part_seq;          /* likewise: the journal record that its rows reach up to */
     uint64_t parts_done;        /* under the lock; readers wait for it */
-    struct work puts;           /* same thread; woken by part_changed */
+    struct work writes;         /* same thread; woken by part_changed */
 
     struct work reads;
     struct waiting_queue lookups;
@@ -182,19 +182,34 @@ void lookups_refresh(struct live *live, const struct live_beat *beat, struct pla
 bool lookups_answered(struct live *live, struct waiting *waiting);
 /* A profile was put: what the loader may just have read is older. */
 void lookups_put(struct live *live, struct slice event, struct slice viewer, struct slice groups);
+/* Profiles of the event have changed in the store: what the loader may just have read is older, and
+ * what is in memory is to be looked up again. */
+void lookups_changed(struct live *live, struct slice event);
+/* The answer is in force.  The entry goes, or, when it is too old, to the loader once more. */
+void lookups_applied(struct live *live, struct waiting *waiting);
 void lookups_time_out(struct live *live);
 
 /* answer.c: queries on the engine's thread, and what a reader adds. */
 void answer_query(struct live *live, struct live_query *query);
 void answer_read(struct records_link *link, struct live_query *query); /* link NULL: away */
-void answer_done(struct live_query *query); /* any thread: hands it back to its port */
+enum live_status answer_status(enum err err); /* of what a query's work said */
+void answer_done(struct live_query *query);   /* any thread: hands it back to its port */
 
-/* threads.c: the others. */
+/* threads.c and writer.c: the others. */
 void *sync_run(void *live);
 void *loader_run(void *live);
 void *records_run(void *live);
 void *reader_run(void *live);
+void sync_now(struct live *live); /* the journal, as far as it is written */
+struct records_link *open_link(struct live *live, const char *who); /* NULL: noted; try again */
+struct timespec at_ms(int64_t ms); /* a monotonic time as pthread_cond_timedwait takes it */
 void work_init(struct work *work);
 bool work_put(struct work *work, struct live_request *request, uint32_t max);
+bool work_waits(struct work *work);
+/* The oldest, under the lock; NULL: there is none. */
+struct live_query *work_take_now(struct work *work);
+/* A queue that the record store has blocked for long is answered without asking it once more for
+ * each: else the last one would wait for hours. */
+bool too_old(const struct live_query *query);
 
 #endif

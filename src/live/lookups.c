@@ -250,8 +250,19 @@ static bool profile_answered(struct live *live, struct waiting *waiting)
     return false;
 }
 
+/* The store has changed since the loader was asked. */
+static void ask_again(struct live *live, struct waiting *waiting)
+{
+    waiting_forget(waiting);
+    waiting_queue_put(&live->lookups, waiting);
+}
+
 bool lookups_answered(struct live *live, struct waiting *waiting)
 {
+    if (waiting->again) {
+        ask_again(live, waiting);
+        return false;
+    }
     if (!waiting->is_event) {
         return profile_answered(live, waiting);
     }
@@ -264,6 +275,28 @@ void lookups_put(struct live *live, struct slice event, struct slice viewer, str
     struct waiting *waiting = waiting_find(&live->waiting, event, viewer);
     if (waiting != NULL) {
         waiting_override(waiting, groups);
+    }
+}
+
+void lookups_changed(struct live *live, struct slice event)
+{
+    engine_profiles_due(live->engine, event);
+    for (int list = 0; list < WAITING_LISTS; list++) {
+        struct waiting *waiting = live->waiting.lists[list].oldest;
+        for (; waiting != NULL; waiting = waiting->newer) {
+            if (!waiting->is_event && slice_equal(waiting_event(waiting), event)) {
+                waiting_stale(waiting);
+            }
+        }
+    }
+}
+
+void lookups_applied(struct live *live, struct waiting *waiting)
+{
+    if (waiting->again) {
+        ask_again(live, waiting);
+    } else {
+        waiting_remove(&live->waiting, waiting);
     }
 }
 

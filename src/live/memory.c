@@ -135,18 +135,35 @@ static void part_committed(struct live *live)
 /* The put is in force, or it was not journaled: whoever put it may try again. */
 static void end_put(struct live *live, struct message *message, enum live_status status)
 {
-    if (message->kind == MESSAGE_PUT) {
+    if (message->kind == MESSAGE_WROTE) {
         message->query->status = status;
         answer_done(message->query);
     } else {
-        waiting_remove(&live->waiting, message->waiting);
+        lookups_applied(live, message->waiting);
     }
     free(message);
 }
 
+/* True: it changes a profile in memory, so it has to be journaled first. */
+static bool take_written(struct live *live, struct message *message)
+{
+    struct live_query *query = message->query;
+    if (query->kind == LIVE_WRITE) {
+        lookups_changed(live, query->event);
+        answer_done(query);
+        return false;
+    }
+    lookups_put(live, query->event, query->viewer, query->groups);
+    if (engine_has_event(live->engine, query->event)) {
+        return true;
+    }
+    query->status = LIVE_OK; /* changes nothing in memory: no input */
+    answer_done(query);
+    return false;
+}
+
 static void take_message(struct live *live, struct message *message)
 {
-    const struct live_query *query = message->query;
     switch (message->kind) {
     case MESSAGE_LOADED:
         if (lookups_answered(live, message->waiting)) {
@@ -154,14 +171,12 @@ static void take_message(struct live *live, struct message *message)
             return;
         }
         break;
-    case MESSAGE_PUT:
-        lookups_put(live, query->event, query->viewer, query->groups);
-        if (engine_has_event(live->engine, query->event)) {
+    case MESSAGE_WROTE:
+        if (take_written(live, message)) {
             put_later(live, message);
-        } else {
-            end_put(live, message, LIVE_OK); /* changes nothing in memory: no input */
+            return;
         }
-        return;
+        break;
     case MESSAGE_COMMITTED:
         part_committed(live);
         break;
@@ -346,7 +361,7 @@ static size_t encode_settings(struct live *live)
 static struct entry profile_entry(const struct message *message)
 {
     struct entry entry = {.kind = ENTRY_PROFILE};
-    if (message->kind == MESSAGE_PUT) {
+    if (message->kind == MESSAGE_WROTE) {
         entry.heartbeat.event = message->query->event;
         entry.heartbeat.viewer = message->query->viewer;
         entry.heartbeat.groups = message->query->groups;
@@ -396,7 +411,7 @@ static void refuse_puts(struct live *live)
     while (at != NULL) {
         struct message *message = at;
         at = message->next;
-        if (message->kind == MESSAGE_PUT) {
+        if (message->kind == MESSAGE_WROTE) {
             end_put(live, message, LIVE_NO_SPACE);
         } else {
             put_later(live, message);

@@ -1,4 +1,4 @@
-/* threads.c -- the threads that may block: fdatasync, look-ups, commits, reading. */
+/* threads.c -- the threads that may block: fdatasync, look-ups, reading (and writer.c: commits). */
 #define _GNU_SOURCE
 #include "base/assert.h"
 #include "base/log.h"
@@ -9,9 +9,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define RETRY_MS_FIRST 50 /* after a commit that failed; then twice as long each time */
-#define RETRY_MS_MAX   2000
-
 void live_die(const char *why)
 {
     log_line(LOG_ERROR, "journal",
@@ -19,8 +16,7 @@ void live_die(const char *why)
     _exit(1);
 }
 
-/* A monotonic time as pthread_cond_timedwait takes it. */
-static struct timespec at_ms(int64_t ms)
+struct timespec at_ms(int64_t ms)
 {
     return (struct timespec){ms / 1000, ms % 1000 * 1000000};
 }
@@ -46,7 +42,7 @@ static void publish_durable(struct live *live, uint64_t seq)
     }
 }
 
-static void sync_now(struct live *live)
+void sync_now(struct live *live)
 {
     uint64_t durable_seq;
     enum err err = journal_sync(live->journal, &durable_seq);
@@ -127,7 +123,7 @@ static void load_profiles(struct live *live, struct records_link *link, struct w
     }
 }
 
-static struct records_link *open_link(struct live *live, const char *who)
+struct records_link *open_link(struct live *live, const char *who)
 {
     struct records_link *link;
     char why[256] = "";
@@ -168,160 +164,6 @@ void *loader_run(void *ctx)
     return NULL;
 }
 
-/* ---- commits ---- */
-
-static bool work_waits(struct work *work)
-{
-    pthread_mutex_lock(&work->lock);
-    bool waits = work->first != NULL;
-    pthread_mutex_unlock(&work->lock);
-    return waits;
-}
-
-/* The oldest; NULL: there is none. */
-static struct live_query *work_take_now(struct work *work)
-{
-    struct live_request *request = work->first;
-    if (request != NULL) {
-        work->first = request->next;
-        work->count--;
-        if (work->first == NULL) {
-            work->last = NULL;
-        }
-    }
-    return (struct live_query *)request;
-}
-
-/* A queue that the record store has blocked for long is answered without asking it once more for
- * each: else the last one would wait for hours. */
-static bool too_old(const struct live_query *query)
-{
-    return clock_mono_ms() - query->asked_ms > READ_WAIT_MS;
-}
-
-static void put_failed(struct live_query *query)
-{
-    query->status = LIVE_RECORDS_AWAY;
-    answer_done(query);
-}
-
-/* Some of the profiles that wait, in one transaction.  Not all: those who put without a pause must
- * not keep the parts waiting. */
-static void put_profiles(struct live *live, struct records_link *link)
-{
-    struct live_query *queries[PUTS_A_ROUND];
-    struct profile profiles[PUTS_A_ROUND];
-    size_t count = 0;
-    pthread_mutex_lock(&live->puts.lock);
-    while (count < PUTS_A_ROUND && (queries[count] = work_take_now(&live->puts)) != NULL) {
-        count++;
-    }
-    pthread_mutex_unlock(&live->puts.lock);
-    size_t kept = 0;
-    for (size_t i = 0; i < count; i++) {
-        struct live_query *query = queries[i];
-        if (link == NULL || too_old(query)) {
-            put_failed(query);
-            continue;
-        }
-        profiles[kept] = (struct profile){query->event, query->viewer, query->name, query->groups};
-        queries[kept++] = query;
-    }
-    enum err err = kept == 0 ? ERR_NONE : records_profiles_put(link, profiles, kept);
-    if (err != ERR_NONE) {
-        LOG_EVERY(10000, LOG_WARN, "records", "profiles could not be written: %s",
-                  records_why(link));
-    }
-    for (size_t i = 0; i < kept; i++) {
-        if (err != ERR_NONE) {
-            put_failed(queries[i]);
-            continue;
-        }
-        struct message *message = memory_zalloc(sizeof *message);
-        message->kind = MESSAGE_PUT; /* in force at once: the engine gives the answer */
-        message->query = queries[i];
-        engine_post(live, message);
-    }
-}
-
-/* The rows exist nowhere else but in the journal, which waits for them. */
-static bool commit_part(struct live *live, struct records_link *link)
-{
-    /* The journal first, as for an acknowledgement: after a power cut no row may be newer than
-     * the journal's end, or other heartbeats would get its records' numbers. */
-    if (atomic_load_explicit(&live->durable_seq, memory_order_acquire) < live->part_seq) {
-        sync_now(live);
-    }
-    enum err err = link == NULL ? ERR_DATABASE : records_commit(link, &live->part);
-    if (err == ERR_NONE) {
-        COUNT(live, commits, 1);
-        COUNT(live, rows_stored,
-              live->part.members_count + live->part.viewings_count + live->part.frames_count);
-        return true;
-    }
-    COUNT(live, commits_failed, 1);
-    LOG_EVERY(10000, LOG_WARN, "records", "not stored, will try again: %s (%s)", err_text(err),
-              link == NULL ? "no link" : records_why(link));
-    return false;
-}
-
-static void part_stored(struct live *live)
-{
-    pthread_mutex_lock(&live->part_lock);
-    live->part_ready = false;
-    live->parts_done++;
-    pthread_cond_broadcast(&live->part_changed);
-    pthread_mutex_unlock(&live->part_lock);
-    struct message *message = memory_zalloc(sizeof *message);
-    message->kind = MESSAGE_COMMITTED;
-    engine_post(live, message);
-}
-
-/* Waits for a part (until retry_ms when there is one that could not be stored) or a profile.  False
- * at stop. */
-static bool wait_for_writing(struct live *live, int64_t retry_ms, bool *part)
-{
-    struct timespec until = at_ms(retry_ms);
-    pthread_mutex_lock(&live->part_lock);
-    while (!live->part_stop && !work_waits(&live->puts)) {
-        if (!live->part_ready) {
-            pthread_cond_wait(&live->part_changed, &live->part_lock);
-        } else if (clock_mono_ms() >= retry_ms) {
-            break;
-        } else {
-            pthread_cond_timedwait(&live->part_changed, &live->part_lock, &until);
-        }
-    }
-    *part = live->part_ready && clock_mono_ms() >= retry_ms;
-    bool go_on = !live->part_stop;
-    pthread_mutex_unlock(&live->part_lock);
-    return go_on;
-}
-
-void *records_run(void *ctx)
-{
-    struct live *live = ctx;
-    pthread_setname_np(pthread_self(), "records");
-    struct records_link *link = NULL;
-    int64_t pause_ms = RETRY_MS_FIRST, retry_ms = 0;
-    bool part;
-    while (wait_for_writing(live, retry_ms, &part)) {
-        if (link == NULL) {
-            link = open_link(live, "records thread");
-        }
-        put_profiles(live, link);
-        if (part && commit_part(live, link)) {
-            pause_ms = RETRY_MS_FIRST;
-            part_stored(live);
-        } else if (part) {
-            retry_ms = clock_mono_ms() + pause_ms;
-            pause_ms = pause_ms * 2 > RETRY_MS_MAX ? RETRY_MS_MAX : pause_ms * 2;
-        }
-    }
-    records_close(link);
-    return NULL;
-}
-
 /* ---- reading ---- */
 
 void work_init(struct work *work)
@@ -348,6 +190,32 @@ bool work_put(struct work *work, struct live_request *request, uint32_t max)
     }
     pthread_mutex_unlock(&work->lock);
     return room;
+}
+
+bool work_waits(struct work *work)
+{
+    pthread_mutex_lock(&work->lock);
+    bool waits = work->first != NULL;
+    pthread_mutex_unlock(&work->lock);
+    return waits;
+}
+
+struct live_query *work_take_now(struct work *work)
+{
+    struct live_request *request = work->first;
+    if (request != NULL) {
+        work->first = request->next;
+        work->count--;
+        if (work->first == NULL) {
+            work->last = NULL;
+        }
+    }
+    return (struct live_query *)request;
+}
+
+bool too_old(const struct live_query *query)
+{
+    return clock_mono_ms() - query->asked_ms > READ_WAIT_MS;
 }
 
 static struct live_query *work_take(struct work *work)

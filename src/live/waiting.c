@@ -113,6 +113,7 @@ void waiting_override(struct waiting *waiting, struct slice groups)
     ASSERT(!waiting->is_event);
     free(waiting->put_groups);
     waiting->put = true;
+    waiting->again = false;
     waiting->put_groups = NULL;
     waiting->put_groups_len = groups.len;
     if (groups.len > 0) {
@@ -133,6 +134,25 @@ void waiting_settle(struct waiting *waiting)
     waiting->groups_len = waiting->put_groups_len;
     waiting->put = false;
     waiting->put_groups = NULL;
+}
+
+void waiting_stale(struct waiting *waiting)
+{
+    ASSERT(!waiting->is_event);
+    free(waiting->put_groups);
+    waiting->put = false;
+    waiting->put_groups = NULL;
+    waiting->again = true;
+}
+
+void waiting_forget(struct waiting *waiting)
+{
+    free(waiting->groups);
+    waiting->groups = NULL;
+    waiting->groups_len = 0;
+    waiting->found = false;
+    waiting->err = ERR_NONE;
+    waiting->again = false;
 }
 
 void waiting_remove(struct waiting_table *table, struct waiting *waiting)

@@ -42,6 +42,7 @@ struct waiting {
     int64_t since_ms;              /* monotonic */
     struct live_beat *first, *last;
     uint64_t released_turn; /* late: the turn in which a heartbeat went on without the answer */
+    bool again;             /* profiles changed meanwhile: the loader has to be asked again */
     bool put;               /* a profile was put meanwhile: newer than what the loader will say */
     char *put_groups;
     size_t put_groups_len;
@@ -88,6 +89,10 @@ void waiting_late(struct waiting_table *table, struct waiting *waiting);
 void waiting_override(struct waiting *waiting, struct slice groups);
 /* The loader has answered a look-up of a profile: what was put meanwhile counts instead. */
 void waiting_settle(struct waiting *waiting);
+/* Profiles have changed in the store: what the loader says, or what was put before, is too old. */
+void waiting_stale(struct waiting *waiting);
+/* The answer that came was too old: as before the loader was asked. */
+void waiting_forget(struct waiting *waiting);
 /* Takes the entry out of the table and frees it; it has no beats and is not with the loader. */
 void waiting_remove(struct waiting_table *table, struct waiting *waiting);
 

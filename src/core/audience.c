@@ -134,6 +134,13 @@ uint32_t audience_append(struct audience *audience, uint32_t viewer_no)
     return number;
 }
 
+static uint32_t append_counted(struct engine *engine, struct audience *audience, uint32_t viewer_no)
+{
+    engine->members_count++;
+    engine->viewers_count += audience->session_len == 0;
+    return audience_append(audience, viewer_no);
+}
+
 /* Adds `by` (1 or -1) to the live counts that the member stands for. */
 static void count_live(struct audience *audience, const struct member *member, int by)
 {
@@ -262,7 +269,9 @@ static struct row_step renew_row(struct engine *engine, struct audience *audienc
     int64_t now_ms = engine->now_ms;
     struct row_step step = {.opened = created};
     if (!created && viewing_advance(member->end_ms, now_ms, windows->gap_ms) == VIEWING_OPEN) {
-        push_closed(engine, audience, member_no);
+        if (!audience->catching_up) { /* else the store has it: it came with the aggregates */
+            push_closed(engine, audience, member_no);
+        }
         step.opened = true;
     }
     if (step.opened) {
@@ -289,7 +298,7 @@ static uint32_t catch_up_heartbeat(struct engine *engine, struct audience *audie
 {
     bool created = member_no == MEMBER_NONE;
     if (created) {
-        member_no = audience_append(audience, viewer_no);
+        member_no = append_counted(engine, audience, viewer_no);
     } else if (engine->now_ms < audience->members[member_no].end_ms) {
         return member_no; /* the stored row is newer than this heartbeat and has it in it */
     }
@@ -317,7 +326,7 @@ uint32_t audience_heartbeat(struct engine *engine, struct audience *audience, ui
     audience_update(engine, audience);
     bool created = member_no == MEMBER_NONE;
     if (created) {
-        member_no = audience_append(audience, viewer_no);
+        member_no = append_counted(engine, audience, viewer_no);
     }
     struct member *member = &audience->members[member_no];
     bool was_alive = member->list != ALIVE_NOT;
@@ -376,6 +385,59 @@ void audience_leave(struct engine *engine, struct audience *audience, uint32_t m
     audience_touch(engine, audience);
 }
 
+/* ---- erasure ---- */
+
+/* Forgets viewings of a member that are over and not collected; *total_ms: their length. */
+static uint32_t drop_closed(struct engine *engine, struct audience *audience, uint32_t member_no,
+                            int64_t *total_ms)
+{
+    uint32_t kept = 0;
+    *total_ms = 0;
+    for (uint32_t i = 0; i < audience->closed_count; i++) {
+        struct viewing_row row = audience->closed[i];
+        if (row.member_no == member_no) {
+            *total_ms += row.end_ms - row.start_ms;
+        } else {
+            audience->closed[kept++] = row;
+        }
+    }
+    uint32_t dropped = audience->closed_count - kept;
+    audience->closed_count = kept;
+    engine->backlog -= dropped;
+    return dropped;
+}
+
+void audience_erase(struct engine *engine, struct audience *audience, uint32_t member_no)
+{
+    audience->erasing_count++;
+    audience->aggregates_dirty = true;
+    audience_touch(engine, audience);
+    if (still_catching_up(engine, audience)) {
+        return; /* the sums are already without it */
+    }
+    audience_update(engine, audience);
+    struct member *member = &audience->members[member_no];
+    if (member->list != ALIVE_NOT) {
+        count_live(audience, member, -1);
+        alive_remove(&audience->alive, audience->members, member_no);
+    }
+    int64_t total_ms;
+    uint32_t dropped = drop_closed(engine, audience, member_no, &total_ms);
+    audience->attended_less++;
+    audience->logins -= 1 + dropped;
+    audience->total_ms -= total_ms + member->end_ms - member->start_ms;
+}
+
+void audience_forget(struct audience *audience, uint32_t member_no)
+{
+    struct member *member = &audience->members[member_no];
+    ASSERT(member->list == ALIVE_NOT && member->start_ms != 0 && audience->erasing_count > 0);
+    ASSERT(member_no < audience->stored_count);
+    audience->erasing_count--;
+    *member = (struct member){
+        .next = MEMBER_NONE, .prev = MEMBER_NONE, .viewer = member->viewer, .list = ALIVE_NOT};
+}
+
 /* ---- catching up ends ---- */
 
 struct lease {
@@ -392,6 +454,11 @@ static int lease_order(const void *a, const void *b)
     return left->member_no < right->member_no ? -1 : left->member_no > right->member_no;
 }
 
+static bool may_be_alive(const struct audience *audience, const struct member *member)
+{
+    return member->start_ms != 0 && !event_viewer_erasing(audience->event, member->viewer);
+}
+
 void audience_settle(struct audience *audience)
 {
     bool derive = audience->catching_up; /* else: only the order of the lists is made anew */
@@ -400,7 +467,8 @@ void audience_settle(struct audience *audience)
     for (uint32_t i = 0; i < audience->members_count; i++) {
         struct member *member = &audience->members[i];
         int64_t expiry_ms = member_expiry_ms(member);
-        if (derive ? expiry_ms >= audience->settled_ms : member->list != ALIVE_NOT) {
+        if (derive ? may_be_alive(audience, member) && expiry_ms >= audience->settled_ms
+                   : member->list != ALIVE_NOT) {
             leases = memory_grow(leases, &leases_max, leases_count + 1, sizeof *leases);
             leases[leases_count++] = (struct lease){expiry_ms, i};
         }
@@ -431,13 +499,35 @@ static uint32_t bits_count(const uint64_t *bits, uint32_t words)
     return count;
 }
 
+/* Who is erased or being erased is not alive and has nothing that waits but its row. */
+static void check_erased(const struct audience *audience, uint32_t member_no)
+{
+    const struct member *member = &audience->members[member_no];
+    bool empty = member->start_ms == 0;
+    if (!empty && !event_viewer_erasing(audience->event, member->viewer)) {
+        return;
+    }
+    ASSERT(member->list == ALIVE_NOT);
+    for (uint32_t i = 0; i < audience->closed_count; i++) {
+        ASSERT(audience->closed[i].member_no != member_no);
+    }
+    if (empty) {
+        ASSERT(member->end_ms == 0 && member->lease_ms == 0 && member->country == 0 &&
+               member->groups == 0);
+        uint64_t bits =
+            audience->fresh[member_no / WORD_BITS] | audience->dirty[member_no / WORD_BITS];
+        ASSERT((bits >> (member_no % WORD_BITS) & 1) == 0);
+    }
+}
+
 void audience_check(const struct audience *audience)
 {
-    uint32_t count = audience->members_count;
+    uint32_t count = audience->members_count, erasing = 0;
     if (!audience->catching_up) {
         alive_check(&audience->alive, audience->members, count);
         ASSERT(audience->peak_count >= audience->alive.count);
-        ASSERT(audience->logins >= count);
+        ASSERT(count >= audience->attended_less);
+        ASSERT(audience->logins >= audience_attended(audience) && audience->total_ms >= 0);
     }
     if (audience->session_len > 0) {
         index_check(&audience->by_viewer, count, member_hash, audience);
@@ -450,10 +540,13 @@ void audience_check(const struct audience *audience)
         ASSERT(member->start_ms <= member->end_ms);
         ASSERT(member->viewer < audience->event->own.members_count);
         ASSERT(audience->session_len > 0 || member->viewer == i);
+        erasing += event_viewer_erasing(audience->event, member->viewer);
+        check_erased(audience, i);
         if (i >= audience->stored_count) {
             ASSERT(audience->fresh[i / WORD_BITS] >> (i % WORD_BITS) & 1);
         }
     }
+    ASSERT(erasing == audience->erasing_count);
     bool pending = audience->fresh_count > 0 || audience->dirty_count > 0 ||
                    audience->closed_count > 0 || audience->frames_count > 0 ||
                    audience->aggregates_dirty || audience->frame_viewers > 0;

@@ -10,6 +10,10 @@
  * in `dirty` (its end or lease has moved: within the minute), viewings and frames that are over,
  * and whether the aggregates changed.
  *
+ * Erasure: a member whose viewer is being erased counts in nothing, but its row is still collected
+ * as it was, so that rows come in order without holes; once the record store has forgotten it, the
+ * row is an empty one (start_ms = 0), which nobody finds.
+ *
  * Catching up: an audience that was loaded while the journal still holds batches up to settled_seq
  * has rows that are older than its aggregates.  Until those batches were replayed only rows are
  * brought up to date, each from its own time on; audience_settle then derives leases and live
@@ -51,6 +55,9 @@ struct audience {
     struct counts groups, countries;
     uint64_t logins;
     int64_t total_ms;
+    int64_t attended_less;  /* attended = members_count - this: erased ones count up; below 0 where
+                               the statistics of people who are gone were kept */
+    uint32_t erasing_count; /* members whose viewer is being erased */
     uint32_t peak_count;
     int64_t peak_ms;
     int64_t frame_start_ms, frame_length_ms; /* the newest frame; both 0: none yet */
@@ -90,6 +97,16 @@ uint32_t audience_find(const struct audience *audience, uint32_t viewer_no);
 uint32_t audience_heartbeat(struct engine *engine, struct audience *audience, uint32_t viewer_no,
                             uint32_t member_no, const struct heartbeat *heartbeat, uint16_t groups);
 void audience_leave(struct engine *engine, struct audience *audience, uint32_t member_no);
+
+/* The member counts in nothing any more but the peak and the frames.  Its row stays as it is. */
+void audience_erase(struct engine *engine, struct audience *audience, uint32_t member_no);
+/* The erasure is stored: the member's row becomes an empty one (member_row_empty). */
+void audience_forget(struct audience *audience, uint32_t member_no);
+
+static inline uint64_t audience_attended(const struct audience *audience)
+{
+    return (uint64_t)((int64_t)audience->members_count - audience->attended_less);
+}
 
 /* Takes out leases that are over and closes a frame that is over: before anything is read. */
 void audience_update(struct engine *engine, struct audience *audience);

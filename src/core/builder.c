@@ -95,7 +95,8 @@ enum err event_builder_audience(struct event_builder *builder, const struct audi
         builder->own_row = true;
         event->last_ms = row->as_of_ms;
     }
-    if (row->attended > VIEWERS_PER_EVENT_MAX || row->logins < row->attended || row->total_ms < 0) {
+    /* More attended than are members where people went and their statistics were kept. */
+    if (row->members > VIEWERS_PER_EVENT_MAX || row->logins < row->attended || row->total_ms < 0) {
         return REFUSE(why, "an audience's sums are impossible");
     }
     if (!time_possible(row->as_of_ms) || !time_possible(row->peak_ms) ||
@@ -105,6 +106,7 @@ enum err event_builder_audience(struct event_builder *builder, const struct audi
     }
     audience->logins = row->logins;
     audience->total_ms = row->total_ms;
+    audience->attended_less = (int64_t)row->members - (int64_t)row->attended;
     audience->peak_count = row->peak_count;
     audience->peak_ms = row->peak_ms;
     audience->catching_up = true;
@@ -115,13 +117,17 @@ enum err event_builder_audience(struct event_builder *builder, const struct audi
     if (row->frame_viewers > 0 && !restore_frame(audience, row)) {
         return REFUSE(why, "a frame's counts are of unknown groups or countries or do not add up");
     }
-    audience->stored_count = row->attended; /* until all members are here: the bound for them */
-    index_reserve(audience->session_len > 0 ? &audience->by_viewer : &event->by_id, row->attended);
+    audience->stored_count = row->members; /* until all members are here: the bound for them */
+    index_reserve(audience->session_len > 0 ? &audience->by_viewer : &event->by_id, row->members);
     return ERR_NONE;
 }
 
 static enum err restore_viewer(struct event *event, const struct member_row *row, const char **why)
 {
+    if (member_row_empty(row)) { /* erased: a number and no more */
+        event_append_viewer(event, NULL, hash_number(row->member_no));
+        return ERR_NONE;
+    }
     if (!id_viewer_valid(row->viewer) || row->groups >= event->sets.sets_count ||
         !time_possible(row->profile_due_ms)) {
         return REFUSE(why, "a viewer has no valid id or profile");
@@ -170,6 +176,10 @@ enum err event_builder_member(struct event_builder *builder, struct slice sessio
     if (row->lease_groups >= event->sets.sets_count || row->country >= COUNTRY_COUNT) {
         return REFUSE(why, "a member counts under unknown groups or an unknown country");
     }
+    if (member_row_empty(row) && (row->end_ms != 0 || lease_ms != 0 || row->lease_groups != 0 ||
+                                  row->country != 0 || row->groups != 0 || row->viewer.len > 0)) {
+        return REFUSE(why, "an erased member's row is not empty");
+    }
     if (own) {
         enum err err = restore_viewer(event, row, why);
         if (err != ERR_NONE) {
@@ -185,7 +195,7 @@ enum err event_builder_member(struct event_builder *builder, struct slice sessio
     member->lease_ms = (int32_t)lease_ms;
     member->country = row->country;
     member->groups = row->lease_groups;
-    member->frame = member_frame(row->counted_frame_ms);
+    member->frame = member_row_empty(row) ? 0 : member_frame(row->counted_frame_ms);
     return ERR_NONE;
 }
 

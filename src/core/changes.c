@@ -24,6 +24,7 @@ void changes_reset(struct changes *changes)
 {
     changes->changes_count = changes->members_count = changes->viewings_count = 0;
     changes->frames_count = changes->groups_count = 0;
+    changes->erasures_count = changes->purges_count = changes->erased_count = 0;
     changes->covered_seq = 0;
     while (changes->text != NULL && changes->text->next != NULL) {
         struct changes_text *block = changes->text;
@@ -44,6 +45,9 @@ void changes_fini(struct changes *changes)
     free(changes->viewings);
     free(changes->frames);
     free(changes->groups);
+    free(changes->erasures);
+    free(changes->purges);
+    free(changes->erased);
     changes_init(changes);
 }
 
@@ -100,6 +104,21 @@ struct groups_row *changes_add_groups(struct changes *changes)
 {
     last(changes)->groups_count++;
     return ADD(changes, groups);
+}
+
+struct erasure_row *changes_add_erasure(struct changes *changes)
+{
+    return ADD(changes, erasures);
+}
+
+struct purge_row *changes_add_purge(struct changes *changes)
+{
+    return ADD(changes, purges);
+}
+
+struct erased_row *changes_add_erased(struct changes *changes)
+{
+    return ADD(changes, erased);
 }
 
 struct slice changes_copy(struct changes *changes, struct slice text)

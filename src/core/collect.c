@@ -15,7 +15,8 @@
 
 static bool event_is_idle(struct engine *engine, struct event *event)
 {
-    if (event->touched_count > 0 || event->regrouped_count > 0 ||
+    if (event->purging || event->erasing_count > 0 || event->touched_count > 0 ||
+        event->regrouped_count > 0 ||
         engine->now_ms - event->last_ms <= engine->cfg.event_idle_ms) {
         return false;
     }
@@ -29,33 +30,6 @@ static bool event_is_idle(struct engine *engine, struct event *event)
     return event->touched_count == 0;
 }
 
-static void evict(struct engine *engine, struct event *event)
-{
-    uint32_t bucket =
-        (uint32_t)hash_bytes(&engine->cfg.hash_key, event_id(event)) & (ENGINE_BUCKETS - 1);
-    struct event **link = &engine->buckets[bucket];
-    while (*link != event) {
-        link = &(*link)->bucket_next;
-    }
-    *link = event->bucket_next;
-    if (event->all_prev != NULL) {
-        event->all_prev->all_next = event->all_next;
-    } else {
-        engine->all = event->all_next;
-    }
-    if (event->all_next != NULL) {
-        event->all_next->all_prev = event->all_prev;
-    }
-    if (engine->idle_at == event) {
-        engine->idle_at = event->all_next;
-    }
-    if (engine->last_event == event) {
-        engine->last_event = NULL;
-    }
-    engine->events_count--;
-    event_free(event);
-}
-
 /* Looks at a few events each pass, in turn; an idle one says so with its own row.  One that nobody
  * was ever counted in (all were refused) just goes: there is nothing to store. */
 static void find_idle(struct engine *engine)
@@ -66,7 +40,7 @@ static void find_idle(struct engine *engine)
         if (!event_is_idle(engine, event)) {
             /* stays */
         } else if (event->own.members_count == 0) {
-            evict(engine, event);
+            engine_drop_event(engine, event);
         } else {
             event->idle_collected = true;
             event->own.aggregates_dirty = true;
@@ -80,13 +54,13 @@ static void find_idle(struct engine *engine)
 
 void engine_committed(struct engine *engine, const struct changes *changes)
 {
-    (void)changes;
+    erase_committed(engine, changes);
     while (engine->evict_first != NULL) {
         struct event *event = engine->evict_first;
         engine->evict_first = event->evict_next;
         event->evict_listed = false;
         if (event->idle_collected && event->touched_count == 0 && event->regrouped_count == 0) {
-            evict(engine, event);
+            engine_drop_event(engine, event);
         }
     }
 }
@@ -152,8 +126,7 @@ static void collect_over(struct engine *engine, struct audience *audience, struc
 }
 
 /* An audience's row with all that must not come after it. */
-static void collect_audience_row(struct engine *engine, struct audience *audience,
-                                 struct changes *changes)
+void collect_audience_row(struct engine *engine, struct audience *audience, struct changes *changes)
 {
     struct event *event = audience->event;
     struct change *change = changes_add(changes);
@@ -164,7 +137,8 @@ static void collect_audience_row(struct engine *engine, struct audience *audienc
         .session = changes_copy(changes, audience_session(audience)),
         .seq = engine->seq,
         .as_of_ms = engine->now_ms,
-        .attended = audience->members_count,
+        .members = audience->members_count,
+        .attended = (uint32_t)audience_attended(audience),
         .logins = audience->logins,
         .total_ms = audience->total_ms,
         .peak_count = audience->peak_count,
@@ -220,7 +194,8 @@ static void collect_member(const struct engine *engine, struct audience *audienc
     if (own) {
         const struct viewer *viewer = &event->viewers[number];
         row->groups = viewer->groups_covered;
-        row->profile_due_ms = (int64_t)viewer->profile_due_s * 1000;
+        row->profile_due_ms =
+            viewer->profile_due_s == VIEWER_ERASING ? 0 : (int64_t)viewer->profile_due_s * 1000;
         if (created) {
             char text[36];
             row->viewer = changes_copy(changes, event_viewer_text(event, number, text));
@@ -338,6 +313,7 @@ void engine_collect_begin(struct engine *engine, bool full)
     find_idle(engine);
     if (full) {
         begin_regrouped(engine);
+        erase_begin(engine);
     }
     engine->collecting = true;
     engine->collect_full = full;
@@ -386,6 +362,7 @@ bool engine_collect(struct engine *engine, struct changes *changes, size_t rows_
                 collect_regrouped(engine, event, changes);
             }
         }
+        erase_collect(engine, changes);
         changes->covered_seq = engine->collect_begin_seq;
     }
     return changes->changes_count > 0 || changes->covered_seq > 0;

@@ -119,11 +119,17 @@ bool engine_has_event(const struct engine *engine, struct slice id)
     return event != NULL;
 }
 
-static bool link_event(struct engine *engine, struct event *event)
+static uint64_t members_of(const struct event *event)
 {
-    if (engine->events_count >= engine->cfg.events_max) {
-        return false;
+    uint64_t members = event->own.members_count;
+    for (uint32_t i = 0; i < event->sessions_count; i++) {
+        members += event->sessions[i]->members_count;
     }
+    return members;
+}
+
+void engine_link_event(struct engine *engine, struct event *event)
+{
     struct event **bucket = &engine->buckets[bucket_of(engine, event_id(event))];
     event->bucket_next = *bucket;
     *bucket = event;
@@ -134,6 +140,46 @@ static bool link_event(struct engine *engine, struct event *event)
     }
     engine->all = event;
     engine->events_count++;
+    engine->audiences_count += 1 + event->sessions_count;
+    engine->viewers_count += event->own.members_count;
+    engine->members_count += members_of(event);
+}
+
+void engine_drop_event(struct engine *engine, struct event *event)
+{
+    ASSERT(event->touched_count == 0 && !event->evict_listed);
+    struct event **link = &engine->buckets[bucket_of(engine, event_id(event))];
+    while (*link != event) {
+        link = &(*link)->bucket_next;
+    }
+    *link = event->bucket_next;
+    if (event->all_prev != NULL) {
+        event->all_prev->all_next = event->all_next;
+    } else {
+        engine->all = event->all_next;
+    }
+    if (event->all_next != NULL) {
+        event->all_next->all_prev = event->all_prev;
+    }
+    if (engine->idle_at == event) {
+        engine->idle_at = event->all_next;
+    }
+    if (engine->last_event == event) {
+        engine->last_event = NULL;
+    }
+    engine->events_count--;
+    engine->audiences_count -= 1 + event->sessions_count;
+    engine->viewers_count -= event->own.members_count;
+    engine->members_count -= members_of(event);
+    event_free(event);
+}
+
+static bool link_event(struct engine *engine, struct event *event)
+{
+    if (engine->events_count >= engine->cfg.events_max) {
+        return false;
+    }
+    engine_link_event(engine, event);
     return true;
 }
 
@@ -197,7 +243,7 @@ uint32_t engine_events_count(const struct engine *engine)
 void engine_events(const struct engine *engine, engine_event_fn *fn, void *ctx)
 {
     for (const struct event *event = engine->all; event != NULL; event = event->all_next) {
-        if (event->own.members_count > 0) {
+        if (event->own.members_count > 0) { /* none while it is being purged */
             fn(ctx, event_id(event));
         }
     }
@@ -215,6 +261,10 @@ static void place_event(struct engine *engine, const struct heartbeat *heartbeat
     struct event *event = engine_find_event(engine, heartbeat->event);
     if (event == NULL) {
         place->outcome = PLACE_NEED_EVENT;
+        return;
+    }
+    if (event->purging) {
+        place->outcome = PLACE_ERASING;
         return;
     }
     place->event = event;
@@ -323,6 +373,22 @@ static bool session_is_reserved(const struct heartbeat *const *heartbeats,
     return false;
 }
 
+static bool session_is_too_many(const struct engine *engine, const struct event *event)
+{
+    const struct engine_config *cfg = &engine->cfg;
+    return event->sessions_count + event->sessions_reserved >= cfg->sessions_max ||
+           (cfg->all_audiences_max > 0 &&
+            engine->audiences_count + engine->sessions_reserved >= cfg->all_audiences_max);
+}
+
+static bool viewer_is_too_many(const struct engine *engine, const struct event *event)
+{
+    const struct engine_config *cfg = &engine->cfg;
+    return event->own.members_count + event->viewers_reserved >= cfg->viewers_max ||
+           (cfg->all_viewers_max > 0 &&
+            engine->viewers_count + engine->viewers_reserved >= cfg->all_viewers_max);
+}
+
 /* Is there room for what the heartbeat may add?  Each one reserves for itself; a viewer that is new
  * twice in one batch counts twice here: near the bound that refuses a few too many.  (Not so a
  * session: all viewers of a new one come at once.) */
@@ -352,18 +418,18 @@ static enum place_outcome reserve(struct engine *engine, const struct heartbeat 
     }
     bool new_session = heartbeat->session.len > 0 && place->session == NULL &&
                        !session_is_reserved(heartbeats, places, at);
-    if (new_session &&
-        event->sessions_count + event->sessions_reserved >= engine->cfg.sessions_max) {
+    if (new_session && session_is_too_many(engine, event)) {
         return PLACE_SESSIONS_FULL;
     }
     bool new_viewer = place->viewer_no == MEMBER_NONE;
-    if (new_viewer &&
-        event->own.members_count + event->viewers_reserved >= engine->cfg.viewers_max) {
+    if (new_viewer && viewer_is_too_many(engine, event)) {
         return PLACE_VIEWERS_FULL;
     }
     event->sets_reserved += new_set;
     event->sessions_reserved += new_session;
+    engine->sessions_reserved += new_session;
     event->viewers_reserved += new_viewer;
+    engine->viewers_reserved += new_viewer;
     return PLACE_READY;
 }
 
@@ -373,12 +439,15 @@ static enum place_outcome place_decide(struct engine *engine,
 {
     const struct heartbeat *heartbeat = heartbeats[at];
     struct place *place = &places[at];
+    const struct viewer *viewer =
+        place->viewer_no == MEMBER_NONE ? NULL : &place->event->viewers[place->viewer_no];
+    if (viewer != NULL && viewer->profile_due_s == VIEWER_ERASING) {
+        return PLACE_ERASING;
+    }
     if (heartbeat->flags & HEARTBEAT_LEAVING) {
         return PLACE_READY; /* adds nothing, counts under no groups: no look-up, no room */
     }
     if (!(heartbeat->flags & HEARTBEAT_GROUPS)) {
-        const struct viewer *viewer =
-            place->viewer_no == MEMBER_NONE ? NULL : &place->event->viewers[place->viewer_no];
         if (viewer == NULL || viewer->profile_due_s == 0) {
             return PLACE_NEED_PROFILE;
         }
@@ -391,6 +460,7 @@ void engine_place(struct engine *engine, const struct heartbeat *const *heartbea
                   struct place *places, size_t count)
 {
     engine->batch++;
+    engine->viewers_reserved = engine->sessions_reserved = 0;
 #define PASS(condition, step)                                                                      \
     for (size_t i = 0; i < count; i++) {                                                           \
         if (condition) {                                                                           \
@@ -410,7 +480,7 @@ void engine_place(struct engine *engine, const struct heartbeat *const *heartbea
 void engine_place_again(struct place *places, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (places[i].outcome != PLACE_NEED_EVENT) {
+        if (places[i].outcome != PLACE_NEED_EVENT && places[i].outcome != PLACE_ERASING) {
             places[i].outcome = PLACE_READY;
         }
     }
@@ -458,7 +528,10 @@ static void place_again(const struct heartbeat *heartbeat, struct place *place)
 void engine_apply(struct engine *engine, const struct heartbeat *heartbeat, struct place *place)
 {
     struct event *event = place->event;
-    ASSERT(place->outcome == PLACE_READY);
+    if (place->outcome != PLACE_READY) {
+        ASSERT(place->outcome == PLACE_ERASING);
+        return; /* bytes of a journal are from outside */
+    }
     place_again(heartbeat, place);
     if (heartbeat->flags & HEARTBEAT_LEAVING) {
         apply_leave(engine, place);
@@ -482,6 +555,7 @@ void engine_apply(struct engine *engine, const struct heartbeat *heartbeat, stru
     }
     if (place->session == NULL) {
         place->session = event_add_session(event, heartbeat->session, place->session_hash);
+        engine->audiences_count++;
     } else if (member_no == MEMBER_NONE) {
         /* A session's rows may have been stored after the event's: then the session knows the
          * number of a viewer whose first heartbeat is only now replayed. */
@@ -513,7 +587,7 @@ void engine_profile(struct engine *engine, struct slice id, struct slice viewer,
     uint32_t number = event_find_viewer(event, &key, event_viewer_hash(event, &key));
     bool room = event->sets.sets_count < GROUP_SETS_MAX ||
                 group_sets_find(&event->sets, groups) != INDEX_NONE;
-    if (number != MEMBER_NONE && room) {
+    if (number != MEMBER_NONE && room && !event_viewer_erasing(event, number)) {
         set_profile(engine, event, number, groups, true);
         audience_mark_dirty(engine, &event->own, number);
     }
@@ -521,37 +595,50 @@ void engine_profile(struct engine *engine, struct slice id, struct slice viewer,
 
 void engine_profile_asked(struct engine *engine, struct place *place, int64_t due_ms)
 {
+    ASSERT(place->outcome == PLACE_READY);
     ASSERT(place->event != NULL && place->viewer_no != MEMBER_NONE && due_ms > engine->now_ms);
     place->event->viewers[place->viewer_no].profile_due_s = (uint32_t)(due_ms / 1000) + 1;
 }
 
 void engine_sizes(const struct engine *engine, struct engine_sizes *sizes)
 {
-    *sizes = (struct engine_sizes){.events = engine->events_count, .backlog = engine->backlog};
-    for (const struct event *event = engine->all; event != NULL; event = event->all_next) {
-        sizes->audiences += 1 + event->sessions_count;
-        sizes->viewers += event->own.members_count;
-        sizes->members += event->own.members_count;
-        for (uint32_t i = 0; i < event->sessions_count; i++) {
-            sizes->members += event->sessions[i]->members_count;
-        }
-    }
+    *sizes = (struct engine_sizes){.events = engine->events_count,
+                                   .audiences = engine->audiences_count,
+                                   .viewers = engine->viewers_count,
+                                   .members = engine->members_count,
+                                   .backlog = engine->backlog};
 }
 
-void engine_check(const struct engine *engine)
+/* What is kept for the whole is the sum of what its events have. */
+static void check_sums(const struct engine *engine)
 {
-    uint32_t events = 0, touched = 0, backlog = 0;
+    uint64_t audiences = 0, viewers = 0, members = 0;
+    uint32_t events = 0, backlog = 0, erasing = 0;
     for (const struct event *event = engine->all; event != NULL; event = event->all_next) {
-        ASSERT(engine_has_event(engine, event_id(event)));
-        event_check(event);
         events++;
-        touched += event->touched_count;
+        erasing += event->erasing_count + event->purging;
+        audiences += 1 + event->sessions_count;
+        viewers += event->own.members_count;
+        members += members_of(event);
         for (uint32_t i = 0; i <= event->sessions_count; i++) {
             const struct audience *audience = i == 0 ? &event->own : event->sessions[i - 1];
             backlog += audience->closed_count + audience->frames_count;
         }
     }
     ASSERT(events == engine->events_count && backlog == engine->backlog);
+    ASSERT(erasing == engine->erasing_count && audiences == engine->audiences_count);
+    ASSERT(viewers == engine->viewers_count && members == engine->members_count);
+}
+
+void engine_check(const struct engine *engine)
+{
+    uint32_t touched = 0;
+    for (const struct event *event = engine->all; event != NULL; event = event->all_next) {
+        ASSERT(engine_has_event(engine, event_id(event)));
+        event_check(event);
+        touched += event->touched_count;
+    }
+    check_sums(engine);
     uint32_t listed = 0;
     const struct audience *before = NULL;
     for (const struct audience *at = engine->touched_first; at != NULL; at = at->touched_next) {

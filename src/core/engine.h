@@ -38,6 +38,10 @@ struct engine_config {
     int64_t profile_ttl_ms; /* a profile is refreshed when it is older */
     int64_t event_idle_ms;  /* an event without a heartbeat for so long may leave memory */
     uint32_t events_max, sessions_max, viewers_max; /* in memory; per event; per event */
+    /* In memory in all events together; 0: no bound.  all_viewers_max: members of the events' own
+     * audiences.  all_audiences_max: of events and sessions; refuses new sessions (an event that
+     * comes or comes back to memory is bounded by events_max). */
+    uint32_t all_viewers_max, all_audiences_max;
     uint32_t backlog_max; /* ended viewings and frames that wait for the record store */
     struct hash_key hash_key;
 };
@@ -65,8 +69,8 @@ void engine_set_bounds(struct engine *engine, const struct engine_config *cfg);
     X(PLACE_READY, "can be applied")                                                               \
     X(PLACE_NEED_EVENT, "the event is not in memory: fetch it")                                    \
     X(PLACE_NEED_PROFILE, "the viewer's groups are not known: fetch the profile")                  \
-    X(PLACE_SESSIONS_FULL, "sessions-max is reached for the event")                                \
-    X(PLACE_VIEWERS_FULL, "viewers-max is reached for the event")                                  \
+    X(PLACE_SESSIONS_FULL, "sessions-max is reached for the event, or all-audiences-max")          \
+    X(PLACE_VIEWERS_FULL, "viewers-max is reached for the event, or all-viewers-max")              \
     X(PLACE_GROUPS_FULL, "the event has too many different sets of groups")                        \
     X(PLACE_BACKLOG, "too much waits for the record store")                                        \
     X(PLACE_ERASING, "the viewer or the event is being erased: come again")
@@ -95,15 +99,18 @@ struct place {
 /* Looks up all heartbeats of a batch side by side (the misses of the caches overlap).  READY
  * reserves room, so all READY ones of a batch can be applied.  Call once per batch, after
  * engine_begin or before it; until the batch was applied, call nothing that makes or frees events,
- * viewers or groups (engine_adopt, engine_committed, engine_profile).  A leave needs no profile. */
+ * viewers or groups (engine_adopt, engine_committed, engine_profile, engine_erase, engine_purge). A
+ * leave needs no profile. */
 void engine_place(struct engine *engine, const struct heartbeat *const *heartbeats,
                   struct place *places, size_t count);
 
-/* Counts one heartbeat whose place is READY.  The time is that of engine_begin. */
+/* Counts one heartbeat whose place is READY.  The time is that of engine_begin.  ERASING (in a
+ * replay): no effect. */
 void engine_apply(struct engine *engine, const struct heartbeat *heartbeat, struct place *place);
 
 /* Replay of what was journaled, and so was READY once: whatever the bounds say now, all places but
- * those whose event is missing become READY. */
+ * those whose event is missing become READY.  (A journal holds no heartbeat of a viewer or event
+ * that is being erased; if it does, the place stays ERASING and engine_apply passes over it.) */
 void engine_place_again(struct place *places, size_t count);
 
 /* Both at once, for one heartbeat: what engine_place said; applied if READY. */
@@ -135,7 +142,9 @@ enum figures_outcome engine_erase(struct engine *engine, struct slice event, str
                                   bool *known) WARN_UNUSED;
 /* Forgets a whole event, in memory or not (keep_statistics: its people only).  Until that is
  * committed its heartbeats are refused and it counts nothing.  False: events_max are in memory.  An
- * input: journal it. */
+ * input: journal it.  With keep_statistics, what the event in memory has not stored yet is lost:
+ * that is for events that are idle and stored.  Purged twice: without statistics if either said so.
+ */
 bool engine_purge(struct engine *engine, struct slice event, bool keep_statistics) WARN_UNUSED;
 /* So many erasures and purges are not committed yet: ask for a full pass. */
 uint32_t engine_erasing(const struct engine *engine);

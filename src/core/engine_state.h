@@ -14,6 +14,10 @@ struct engine {
     uint64_t seq;
     uint64_t batch; /* counts engine_place calls: what an event reserved belongs to one of them */
     uint32_t events_count;
+    uint32_t erasing_count; /* viewers and events that are to be forgotten */
+    /* In memory, and reserved by the batch at hand: for the bounds of the whole server. */
+    uint64_t viewers_count, members_count, audiences_count;
+    uint32_t viewers_reserved, sessions_reserved;
     uint32_t backlog;         /* ended viewings and frames in all audiences */
     struct event *last_event; /* of the newest look-up: most heartbeats are for one event */
     struct event *all;        /* list of all events */
@@ -31,6 +35,19 @@ struct engine {
 };
 
 struct event *engine_find_event(struct engine *engine, struct slice id);
+/* Into the table and the list, whatever events_max says. */
+void engine_link_event(struct engine *engine, struct event *event);
+/* Out of them, with all that was counted for it; frees it.  No audience of it may be touched. */
+void engine_drop_event(struct engine *engine, struct event *event);
+
+/* erase.c, for collect.c: a full pass begins; its last part; that part was committed. */
+void erase_begin(struct engine *engine);
+void erase_collect(struct engine *engine, struct changes *changes);
+void erase_committed(struct engine *engine, const struct changes *changes);
+/* collect.c, for erase.c. */
+void collect_audience_row(struct engine *engine, struct audience *audience,
+                          struct changes *changes);
+
 void engine_untouch(struct engine *engine, struct audience *audience);
 
 #endif

@@ -38,6 +38,7 @@ void event_free(struct event *event)
     free(event->viewers);
     free(event->ids);
     free(event->regrouped);
+    free(event->erasing);
     free(event);
 }
 
@@ -67,15 +68,31 @@ static uint32_t viewer_hash(const void *owner, uint32_t number)
 void event_append_viewer(struct event *event, const struct viewer_key *key, uint32_t hash)
 {
     uint32_t number = event->own.members_count;
-    uint32_t bytes = (uint32_t)viewer_key_stored_bytes(key);
+    uint32_t bytes = key == NULL ? 1 : (uint32_t)viewer_key_stored_bytes(key);
     ASSERT(UINT32_MAX - event->ids_bytes >= bytes);
     event->viewers =
         memory_grow(event->viewers, &event->viewers_max, number + 1, sizeof *event->viewers);
     event->ids = memory_grow(event->ids, &event->ids_max, event->ids_bytes + bytes, 1);
-    viewer_key_store(key, event->ids + event->ids_bytes);
+    if (key != NULL) {
+        viewer_key_store(key, event->ids + event->ids_bytes);
+    } else {
+        event->ids[event->ids_bytes] = 0; /* the tag of no key */
+    }
     event->viewers[number] = (struct viewer){.id_at = event->ids_bytes, .hash = hash};
     event->ids_bytes += bytes;
     index_insert(&event->by_id, hash, number, viewer_hash, event);
+}
+
+void event_forget_viewer(struct event *event, uint32_t viewer_no)
+{
+    struct viewer *viewer = &event->viewers[viewer_no];
+    char *stored = event->ids + viewer->id_at;
+    size_t bytes = (uint8_t)stored[0] == VIEWER_KEY_UUID ? 1 + sizeof(struct viewer_key){0}.uuid
+                                                         : 1 + (size_t)(uint8_t)stored[0];
+    memset(stored, 0, bytes);
+    /* Its place in the index stays, under a hash that says nothing without the engine's key. */
+    viewer->profile_due_s = 0;
+    viewer->groups = viewer->groups_covered = 0;
 }
 
 struct slice event_viewer_text(const struct event *event, uint32_t viewer_no, char text[36])
@@ -149,9 +166,19 @@ void event_check(const struct event *event)
     ASSERT(touched == event->touched_count);
     ASSERT(event->sets_stored <= event->sets.sets_count);
     ASSERT(event->regrouped_begin <= event->regrouped_count);
-    uint32_t differ = 0;
+    uint32_t differ = 0, erasing = 0;
     for (uint32_t i = 0; i < event->own.members_count; i++) {
+        erasing += event_viewer_erasing(event, i);
+        /* Forgotten or not, as a whole. */
+        ASSERT((event->ids[event->viewers[i].id_at] == 0) == (event->own.members[i].start_ms == 0));
         differ += event->viewers[i].groups != event->viewers[i].groups_covered;
     }
     ASSERT(differ <= event->regrouped_count);
+    ASSERT(erasing == event->erasing_count && event->erasing_begin <= event->erasing_count);
+    for (uint32_t i = 0; i < event->erasing_count; i++) {
+        ASSERT(event_viewer_erasing(event, event->erasing[i]));
+    }
+    ASSERT(!event->purging || (event->own.members_count == 0 && event->sessions_count == 0 &&
+                               event->touched_count == 0 && event->erasing_count == 0));
+    ASSERT(event->purging || !event->purge_begin);
 }

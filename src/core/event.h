@@ -13,10 +13,13 @@
 #include "core/group_sets.h"
 #include "core/viewer_key.h"
 
+#define VIEWER_ERASING UINT32_MAX
+
 struct viewer {
-    uint32_t id_at; /* of its stored key (viewer_key.h) in event.ids */
+    uint32_t id_at; /* of its stored key (viewer_key.h) in event.ids; zeros: erased, never found */
     uint32_t hash;
-    uint32_t profile_due_s;  /* when to refresh the profile, s since the epoch; 0: never loaded */
+    uint32_t profile_due_s;  /* when to refresh the profile, s since the epoch; 0: never loaded;
+                                VIEWER_ERASING: no heartbeat is taken until it is forgotten */
     uint16_t groups;         /* number of the set of groups that its profile has now */
     uint16_t groups_covered; /* and had when the record store covered everything: what is stored */
 };
@@ -57,7 +60,14 @@ struct event {
     uint32_t regrouped_begin; /* the first ones, of the pass under way */
     uint32_t sets_stored;     /* sets 0 … sets_stored - 1 are in the record store */
     uint32_t touched_count;   /* audiences in the engine's list */
-    bool idle_collected;      /* the part that says "idle" is on its way to the record store */
+    uint32_t *erasing;        /* numbers of the viewers that are to be forgotten, oldest first */
+    uint32_t erasing_count, erasing_max;
+    uint32_t erasing_begin; /* the first ones, of the full pass under way */
+    bool purging;           /* a shell: nothing is in it, nothing goes in */
+    bool purge_keep;        /* its statistics stay in the record store */
+    bool purge_begin;       /* the full pass under way will say so … */
+    bool purge_begin_keep;  /* … and this */
+    bool idle_collected;    /* the part that says "idle" is on its way to the record store */
     bool evict_listed;
     struct event *evict_next;
     /* Reserved by engine_place for the batch at hand. */
@@ -76,8 +86,17 @@ static inline struct slice event_id(const struct event *event)
 uint32_t event_viewer_hash(const struct event *event, const struct viewer_key *key);
 /* The number of a viewer, or MEMBER_NONE. */
 uint32_t event_find_viewer(const struct event *event, const struct viewer_key *key, uint32_t hash);
-/* Adds the viewer whose number is the next one (own.members_count); the member follows. */
+/* Adds the viewer whose number is the next one (own.members_count); the member follows.  key NULL:
+ * an erased one, which is never found. */
 void event_append_viewer(struct event *event, const struct viewer_key *key, uint32_t hash);
+/* Its id is gone: never found again. */
+void event_forget_viewer(struct event *event, uint32_t viewer_no);
+/* Also for a number that is not given yet: false. */
+static inline bool event_viewer_erasing(const struct event *event, uint32_t viewer_no)
+{
+    return viewer_no < event->own.members_count &&
+           event->viewers[viewer_no].profile_due_s == VIEWER_ERASING;
+}
 struct slice event_viewer_text(const struct event *event, uint32_t viewer_no, char text[36]);
 
 uint32_t event_session_hash(const struct event *event, struct slice session);

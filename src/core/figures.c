@@ -9,7 +9,7 @@ static void fill(struct engine *engine, struct audience *audience, struct figure
     *figures = (struct figures){
         .session = audience_session(audience),
         .active = audience->alive.count,
-        .attended = audience->members_count,
+        .attended = audience_attended(audience),
         .logins = audience->logins,
         .total_ms = audience->total_ms,
         .peak_count = audience->peak_count,
@@ -25,6 +25,9 @@ static enum figures_outcome find(struct engine *engine, struct slice event_id, s
     struct event *event = engine_find_event(engine, event_id);
     if (event == NULL) {
         return FIGURES_NEED_EVENT;
+    }
+    if (event->purging) {
+        return FIGURES_OK;
     }
     *audience = session.len == 0
                     ? &event->own
@@ -123,7 +126,7 @@ enum figures_outcome engine_viewer(struct engine *engine, struct slice event_id,
     struct viewer_key key;
     viewer_key_make(&key, viewer);
     uint32_t viewer_no = event_find_viewer(event, &key, event_viewer_hash(event, &key));
-    if (viewer_no == MEMBER_NONE) {
+    if (viewer_no == MEMBER_NONE || event_viewer_erasing(event, viewer_no)) {
         return FIGURES_OK;
     }
     *attended = true;

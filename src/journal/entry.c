@@ -40,6 +40,20 @@ enum time_offset {
     TIME_BYTES = 5,
 };
 
+enum erase_offset {
+    ERASE_KIND_AT = 0,
+    ERASE_EVENT_LEN_AT = 1,
+    ERASE_VIEWER_LEN_AT = 2,
+    ERASE_TEXTS_AT = 3,
+};
+
+enum purge_offset {
+    PURGE_KIND_AT = 0,
+    PURGE_EVENT_LEN_AT = 1,
+    PURGE_KEEP_AT = 2,
+    PURGE_TEXT_AT = 3,
+};
+
 #define FLAGS_KNOWN (HEARTBEAT_HIDDEN | HEARTBEAT_LEAVING | HEARTBEAT_GROUPS | HEARTBEAT_PROFILE)
 
 static_assert(HEARTBEAT_TEXTS_AT + EVENT_ID_BYTES_MAX + SESSION_ID_BYTES_MAX + VIEWER_ID_BYTES_MAX +
@@ -128,6 +142,27 @@ static size_t time_encode(uint32_t later_ms, char *out)
     return TIME_BYTES;
 }
 
+static size_t erase_encode(const struct heartbeat *erased, char *out)
+{
+    ASSERT(erased->event.len >= 1 && erased->event.len <= EVENT_ID_BYTES_MAX);
+    ASSERT(erased->viewer.len >= 1 && erased->viewer.len <= VIEWER_ID_BYTES_MAX);
+    out[ERASE_KIND_AT] = ENTRY_ERASE;
+    out[ERASE_EVENT_LEN_AT] = (char)erased->event.len;
+    out[ERASE_VIEWER_LEN_AT] = (char)erased->viewer.len;
+    char *at = put_text(out + ERASE_TEXTS_AT, erased->event);
+    at = put_text(at, erased->viewer);
+    return (size_t)(at - out);
+}
+
+static size_t purge_encode(struct slice event, bool keep_statistics, char *out)
+{
+    ASSERT(event.len >= 1 && event.len <= EVENT_ID_BYTES_MAX);
+    out[PURGE_KIND_AT] = ENTRY_PURGE;
+    out[PURGE_EVENT_LEN_AT] = (char)event.len;
+    out[PURGE_KEEP_AT] = keep_statistics;
+    return (size_t)(put_text(out + PURGE_TEXT_AT, event) - out);
+}
+
 size_t entry_bytes(const struct entry *entry)
 {
     switch (entry->kind) {
@@ -141,8 +176,9 @@ size_t entry_bytes(const struct entry *entry)
     case ENTRY_TIME:
         return TIME_BYTES;
     case ENTRY_ERASE:
+        return ERASE_TEXTS_AT + entry->heartbeat.event.len + entry->heartbeat.viewer.len;
     case ENTRY_PURGE:
-        break;
+        return PURGE_TEXT_AT + entry->heartbeat.event.len;
     }
     ASSERT(!"a kind of entry");
     return 0;
@@ -160,8 +196,9 @@ size_t entry_encode(const struct entry *entry, char *out)
     case ENTRY_TIME:
         return time_encode(entry->later_ms, out);
     case ENTRY_ERASE:
+        return erase_encode(&entry->heartbeat, out);
     case ENTRY_PURGE:
-        break;
+        return purge_encode(entry->heartbeat.event, entry->keep_statistics, out);
     }
     ASSERT(!"a kind of entry");
     return 0;
@@ -254,6 +291,39 @@ static enum err time_decode(struct slice *rest, uint32_t *later_ms)
     return *later_ms > 0 ? ERR_NONE : ERR_DAMAGED;
 }
 
+static enum err erase_decode(struct slice *rest, struct heartbeat *erased)
+{
+    if (rest->len < ERASE_TEXTS_AT) {
+        return ERR_DAMAGED;
+    }
+    const char *head = take(rest, ERASE_TEXTS_AT).ptr;
+    size_t event_len = (unsigned char)head[ERASE_EVENT_LEN_AT];
+    size_t viewer_len = (unsigned char)head[ERASE_VIEWER_LEN_AT];
+    if (rest->len < event_len + viewer_len) {
+        return ERR_DAMAGED;
+    }
+    erased->event = take(rest, event_len);
+    erased->viewer = take(rest, viewer_len);
+    bool valid = id_event_valid(erased->event) && id_viewer_valid(erased->viewer);
+    return valid ? ERR_NONE : ERR_DAMAGED;
+}
+
+static enum err purge_decode(struct slice *rest, struct slice *event, bool *keep_statistics)
+{
+    if (rest->len < PURGE_TEXT_AT) {
+        return ERR_DAMAGED;
+    }
+    const char *head = take(rest, PURGE_TEXT_AT).ptr;
+    size_t event_len = (unsigned char)head[PURGE_EVENT_LEN_AT];
+    unsigned char keep = (unsigned char)head[PURGE_KEEP_AT];
+    if (rest->len < event_len) {
+        return ERR_DAMAGED;
+    }
+    *event = take(rest, event_len);
+    *keep_statistics = keep == 1;
+    return keep <= 1 && id_event_valid(*event) ? ERR_NONE : ERR_DAMAGED;
+}
+
 enum err entry_next(struct slice *rest, struct entry *entry)
 {
     if (rest->len == 0) {
@@ -279,6 +349,14 @@ enum err entry_next(struct slice *rest, struct entry *entry)
     case ENTRY_TIME:
         *entry = (struct entry){.kind = ENTRY_TIME};
         err = time_decode(&after, &entry->later_ms);
+        break;
+    case ENTRY_ERASE:
+        *entry = (struct entry){.kind = ENTRY_ERASE};
+        err = erase_decode(&after, &entry->heartbeat);
+        break;
+    case ENTRY_PURGE:
+        *entry = (struct entry){.kind = ENTRY_PURGE};
+        err = purge_decode(&after, &entry->heartbeat.event, &entry->keep_statistics);
         break;
     default:
         return ERR_VERSION;

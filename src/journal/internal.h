@@ -35,6 +35,7 @@ struct journal {
     uint32_t segments_count, segments_max;
     int fd; /* of the last segment */
     int64_t last_time_ms;
+    bool turn; /* the next append begins a new segment */
 
     /* Written by the appending thread.  appended_seq: release, after the write: who sees a number
      * may claim its record.  bytes: relaxed, a figure. */

@@ -59,7 +59,8 @@ static bool rotation_due(struct journal *journal, uint64_t record_bytes, bool fu
 {
     const struct segment *segment = segment_current(journal);
     bool empty = segment->bytes <= SEGMENT_HEADER_BYTES;
-    return !empty && (full || segment->bytes + record_bytes > journal->segment_bytes_max);
+    return !empty &&
+           (journal->turn || full || segment->bytes + record_bytes > journal->segment_bytes_max);
 }
 
 static bool full_with(const struct journal *journal, uint64_t record_bytes)
@@ -116,6 +117,11 @@ enum err journal_append(struct journal *journal, int64_t time_ms, struct slice p
     atomic_store_explicit(&journal->appended_seq, next, memory_order_release);
     *seq = next;
     return ERR_NONE;
+}
+
+void journal_turn(struct journal *journal)
+{
+    journal->turn = segment_current(journal)->bytes > SEGMENT_HEADER_BYTES;
 }
 
 /* 0, or -errno: then a part may be written. */
@@ -192,6 +198,7 @@ static enum err rotate(struct journal *journal, int64_t time_ms)
     pthread_mutex_unlock(&journal->handover);
 
     journal->fd = fd;
+    journal->turn = false; /* (not when it had to stay with the old one) */
     journal->segments = memory_grow(journal->segments, &journal->segments_max,
                                     journal->segments_count + 1, sizeof journal->segments[0]);
     journal->segments[journal->segments_count++] =

@@ -34,7 +34,8 @@ static struct rows good(void)
         .event = SLICE_LIT("E"),
         .seq = 9,
         .as_of_ms = TIME_MS,
-        .attended = 3, /* the third one is in the journal */
+        .members = 3, /* the third one is in the journal */
+        .attended = 3,
         .logins = 4,
         .total_ms = 60000,
         .peak_count = 2,
@@ -168,7 +169,7 @@ static void test_audiences(void **state)
     REFUSED("id is not valid", session.session, SLICE_LIT("S/S"));
     REFUSED("sums", own.logins, 2);
     REFUSED("sums", own.total_ms, -1);
-    REFUSED("sums", own.attended, VIEWERS_PER_EVENT_MAX + 1);
+    REFUSED("sums", own.members, VIEWERS_PER_EVENT_MAX + 1);
     REFUSED("times", own.as_of_ms, -1);
     REFUSED("times", own.peak_ms, INT64_MAX);
     REFUSED("times", own.frame_start_ms, INT64_MIN);
@@ -197,7 +198,7 @@ static void test_members(void **state)
     REFUSED("out of order", viewers[1].viewer_no, 0);
     REFUSED("out of order", members[0].member_no, 1);
     REFUSED("out of order", members[0].viewer_no, VIEWERS_PER_EVENT_MAX);
-    REFUSED("too many", session.attended, 1);
+    REFUSED("too many", session.members, 1);
     REFUSED("times", viewers[0].start_ms, TIME_MS + 1);
     REFUSED("times", viewers[0].start_ms, -1);
     REFUSED("times", viewers[0].end_ms, INT64_MAX);

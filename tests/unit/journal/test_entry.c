@@ -46,7 +46,7 @@ static void sample_make(uint64_t *random, struct sample *sample)
 {
     struct entry *entry = &sample->entry;
     struct heartbeat *heartbeat = &entry->heartbeat;
-    *entry = (struct entry){.kind = 1 + (enum entry_kind)(tap_random(random) % 4)};
+    *entry = (struct entry){.kind = 1 + (enum entry_kind)(tap_random(random) % 6)};
     if (entry->kind == ENTRY_TIME) {
         entry->later_ms = 1 + (uint32_t)(tap_random(random) % UINT32_MAX);
         return;
@@ -58,7 +58,14 @@ static void sample_make(uint64_t *random, struct sample *sample)
         return;
     }
     heartbeat->event = random_id(random, sample->event, EVENT_ID_BYTES_MAX);
+    if (entry->kind == ENTRY_PURGE) {
+        entry->keep_statistics = tap_random(random) % 2 == 0;
+        return;
+    }
     heartbeat->viewer = random_id(random, sample->viewer, VIEWER_ID_BYTES_MAX);
+    if (entry->kind == ENTRY_ERASE) {
+        return;
+    }
     heartbeat->groups = random_groups(random, sample->groups);
     if (entry->kind == ENTRY_HEARTBEAT) {
         static const char *const countries[] = {"ZZ", "HK", "DE", "T1", "00", "99", "A0"};
@@ -81,6 +88,7 @@ static void assert_entries_equal(const struct entry *a, const struct entry *b)
     assert_int_equal(a->heartbeat.country, b->heartbeat.country);
     assert_int_equal(a->heartbeat.flags, b->heartbeat.flags);
     assert_int_equal(a->later_ms, b->later_ms);
+    assert_int_equal(a->keep_statistics, b->keep_statistics);
     assert_memory_equal(&a->settings, &b->settings, sizeof a->settings);
 }
 
@@ -162,6 +170,16 @@ static void test_bytes(void **state)
                                             "\xe0\x93\x04\x00\x00\x00\x00\x00";
     assert_int_equal(entry_encode(&settings, out), sizeof expected_settings - 1);
     assert_memory_equal(out, expected_settings, sizeof expected_settings - 1);
+
+    struct entry erase = {.kind = ENTRY_ERASE, .heartbeat = heartbeat};
+    static const char expected_erase[] = "\x05\x06\x03launchada";
+    assert_int_equal(entry_encode(&erase, out), sizeof expected_erase - 1);
+    assert_memory_equal(out, expected_erase, sizeof expected_erase - 1);
+
+    struct entry purge = {.kind = ENTRY_PURGE, .heartbeat = heartbeat, .keep_statistics = true};
+    static const char expected_purge[] = "\x06\x06\x01launch";
+    assert_int_equal(entry_encode(&purge, out), sizeof expected_purge - 1);
+    assert_memory_equal(out, expected_purge, sizeof expected_purge - 1);
 }
 
 /* Each rule broken alone. */
@@ -183,8 +201,8 @@ static void test_invalid(void **state)
              "ev",
              ERR_DAMAGED),
         CASE("time standing still", "\x04\x00\x00\x00\x00", ERR_DAMAGED),
-        CASE("kind 5",
-             "\x05\x00ZZ\x01\x00\x01\x00\x00"
+        CASE("kind 7",
+             "\x07\x00ZZ\x01\x00\x01\x00\x00"
              "ev",
              ERR_VERSION),
         CASE("kind 255", "\xff", ERR_VERSION),
@@ -265,6 +283,51 @@ static void test_invalid(void **state)
              "\x03"
              "\0\0\0\0\0\0\0\x80\0\0\0\0\0\0\0\0\0\0\0\0"
              "\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0",
+             ERR_DAMAGED),
+        CASE("erase, well",
+             "\x05\x01\x01"
+             "ev",
+             ERR_NONE),
+        CASE("erase without an event",
+             "\x05\x00\x01"
+             "v",
+             ERR_DAMAGED),
+        CASE("erase without a viewer",
+             "\x05\x01\x00"
+             "e",
+             ERR_DAMAGED),
+        CASE("erase of an event with a slash",
+             "\x05\x01\x01"
+             "/v",
+             ERR_DAMAGED),
+        CASE("erase of a viewer with a newline",
+             "\x05\x01\x01"
+             "e\n",
+             ERR_DAMAGED),
+        CASE("erase cut",
+             "\x05\x01\x01"
+             "e",
+             ERR_DAMAGED),
+        CASE("purge of all, well",
+             "\x06\x01\x00"
+             "e",
+             ERR_NONE),
+        CASE("purge of people, well",
+             "\x06\x01\x01"
+             "e",
+             ERR_NONE),
+        CASE("purge with another flag",
+             "\x06\x01\x02"
+             "e",
+             ERR_DAMAGED),
+        CASE("purge of no event", "\x06\x00\x00", ERR_DAMAGED),
+        CASE("purge of an event with a space",
+             "\x06\x01\x00"
+             " ",
+             ERR_DAMAGED),
+        CASE("purge cut",
+             "\x06\x02\x00"
+             "e",
              ERR_DAMAGED),
 #undef CASE
     };

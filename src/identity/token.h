@@ -4,7 +4,7 @@
  * 7518) or EdDSA over Ed25519 (RFC 8037).  The algorithm belongs to the key and is never taken from
  * the token (RFC 8725, 3.1): a token whose header says another one is refused.
  *
- * Keys come from a secret (HS256, at least 32 bytes), a PEM file (public key or certificate: RSA of
+ * Keys come from a secret (HS256, 32 to 4096 bytes), a PEM file (public key or certificate: RSA of
  * 2048 bits or more, P-256, Ed25519) and a JWKS file (RFC 7517; each key's algorithm is its "alg",
  * or what its type says: RSA rsa_algorithm, EC P-256 ES256, OKP Ed25519 EdDSA, oct HS256; keys with
  * "use" other than "sig", and of other types or curves, are passed over).  A token with a `kid` is
@@ -30,9 +30,12 @@
 
 #include <stdint.h>
 
-#define TOKEN_KEYS_MAX   64
-#define TOKEN_KEYS_TRIED 4
-#define TOKEN_CACHE_MS   (5 * 60 * 1000)
+#define TOKEN_KEYS_MAX         64
+#define TOKEN_SECRET_BYTES_MIN 32 /* RFC 7518, 3.2 */
+#define TOKEN_KEYS_TRIED       4
+#define TOKEN_CACHE_MS         (5 * 60 * 1000)
+#define TOKEN_SECRET_BYTES_MIN 32 /* RFC 7518, 3.2: as long as the hash */
+#define TOKEN_SECRET_BYTES_MAX 4096
 
 enum token_rsa { TOKEN_RS256, TOKEN_PS256 };
 
@@ -103,8 +106,8 @@ struct token_counters {
 void tokens_counters(struct tokens *tokens, struct token_counters *counters);
 
 /* Signs a token with HS256, for trying things out (`novabeat token`), with the default claims'
- * names.  event, groups (packed): empty for none; exp_s: s since the epoch.  Returns a string that
- * the caller frees. */
+ * names.  event, groups (packed): empty for none; iat_s, exp_s: s since the epoch.  Returns a
+ * string that the caller frees; NULL: the secret is too short, or an id is not valid UTF-8. */
 char *token_sign(struct slice secret, struct slice viewer, struct slice event, struct slice groups,
                  int64_t iat_s, int64_t exp_s) WARN_UNUSED;
 

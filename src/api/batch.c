@@ -208,7 +208,8 @@ static bool is_blank(struct slice line)
     return true;
 }
 
-static void read_lines(struct batch *batch, struct slice body)
+/* only: the event that the API key is for; empty: any. */
+static void read_lines(struct batch *batch, struct slice body, struct slice only)
 {
     char reason[JSON_FAULT_TEXT_BYTES];
     for (uint32_t number = 1; body.len > 0; number++) {
@@ -221,7 +222,12 @@ static void read_lines(struct batch *batch, struct slice body)
             continue;
         }
         struct heartbeat heartbeat = {0};
-        if (!read_line(batch, line, &heartbeat, reason)) {
+        bool good = read_line(batch, line, &heartbeat, reason);
+        if (good && only.len > 0 && !slice_equal(heartbeat.event, only)) {
+            snprintf(reason, sizeof reason, "\"event\": the API key is for another event");
+            good = false;
+        }
+        if (!good) {
             refuse(batch, number, reason);
             continue;
         }
@@ -280,7 +286,8 @@ static void write_answer(struct buffer *out, const struct batch *batch, uint64_t
 
 static bool is_unavailable(enum live_status status)
 {
-    return status == LIVE_BUSY || status == LIVE_NO_SPACE || status == LIVE_RECORDS_AWAY;
+    return status == LIVE_BUSY || status == LIVE_NO_SPACE || status == LIVE_RECORDS_AWAY ||
+           status == LIVE_ERASING;
 }
 
 static void finish(struct http_exchange *exchange, struct batch *batch)
@@ -326,7 +333,7 @@ void batch_post(struct call *call)
         respond_live_problem(call->exchange, LIVE_BUSY, slice_str(call->worker->api->retry_after));
         return;
     }
-    read_lines(batch, body);
+    read_lines(batch, body, call->key_event);
     if (batch->count == 0) {
         finish(call->exchange, batch);
         return;

@@ -64,7 +64,21 @@ static const struct endpoint endpoints[] = {
     {HTTP_GET, EVENT "/overview", IDS_EVENT, READ, overview_get},
     {HTTP_GET, PERSON, IDS_EVENT_VIEWER, READ, viewers_get},
     {HTTP_PUT, PERSON, IDS_EVENT_VIEWER, ADMIN, viewers_put},
+    {HTTP_DELETE, PERSON, IDS_EVENT_VIEWER, ADMIN, viewers_delete},
+    {HTTP_GET, EVENT "/viewers", IDS_EVENT, READ, profiles_list},
+    {HTTP_POST, EVENT "/viewers", IDS_EVENT, ADMIN, profiles_import},
     {HTTP_GET, EVENTS, IDS_NONE, READ, events_list},
+    {HTTP_GET, EVENT, IDS_EVENT, READ, directory_get},
+    {HTTP_PUT, EVENT, IDS_EVENT, ADMIN, directory_put},
+    {HTTP_DELETE, EVENT, IDS_EVENT, ADMIN, events_delete},
+    {HTTP_GET, EVENT "/sessions", IDS_EVENT, READ, sessions_list},
+    {HTTP_GET, SESSION, IDS_EVENT_SESSION, READ, directory_get},
+    {HTTP_PUT, SESSION, IDS_EVENT_SESSION, ADMIN, directory_put},
+    {HTTP_DELETE, SESSION, IDS_EVENT_SESSION, ADMIN, sessions_delete},
+    {HTTP_POST, KEYS, IDS_NONE, ADMIN, keys_post},
+    {HTTP_GET, KEYS, IDS_NONE, ADMIN, keys_list},
+    {HTTP_DELETE, KEYS "/{keyId}", IDS_KEY, ADMIN, keys_delete},
+    {HTTP_GET, "/openapi.json", IDS_NONE, OPEN, openapi_get},
     {HTTP_GET, "/healthz", IDS_NONE, OPEN, health_alive},
     {HTTP_GET, "/readyz", IDS_NONE, OPEN, health_ready},
     {HTTP_GET, "/metrics", IDS_NONE, READ, health_metrics},
@@ -188,12 +202,30 @@ static void handle(void *ctx, struct http_exchange *exchange)
     }
 }
 
+static bool slice_has_suffix(struct slice s, struct slice suffix)
+{
+    return s.len >= suffix.len &&
+           memcmp(s.ptr + s.len - suffix.len, suffix.ptr, suffix.len) == 0;
+}
+
 /* By the path alone, before it is routed: what is none of ours still gets its 404 and not a 413. */
 static uint32_t body_bytes_max(void *ctx, const struct http_request *request)
 {
     const struct api *api = ctx;
     if (slice_equal(request->path, SLICE_LIT("/analytics/heartbeats"))) {
         return api->config.batch_bytes_max;
+    }
+    static const struct slice events = {EVENTS "/", sizeof EVENTS};
+    static const struct slice viewers = {"/viewers", sizeof "/viewers" - 1};
+    struct slice path = request->path;
+    if (slice_has_prefix(path, events)) {
+        struct slice rest = slice_of(path.ptr + events.len, path.len - events.len);
+        if (request->method == HTTP_POST && slice_has_suffix(rest, viewers)) {
+            return api->config.batch_bytes_max;
+        }
+        if (request->method == HTTP_PUT && memchr(rest.ptr, '/', rest.len) == NULL) {
+            return DIRECTORY_BODY_BYTES_MAX;
+        }
     }
     return request->method == HTTP_PUT ? PROFILE_BODY_BYTES_MAX : HEARTBEAT_BODY_BYTES_MAX;
 }
@@ -262,7 +294,6 @@ static void stream_ready(struct http_exchange *exchange)
 {
     const struct stream *stream = (const struct stream *)(const void *)exchange->user;
     stream->ready(exchange);
-    worker_turn_end(exchange->worker_ctx); /* no turn of requests may follow */
 }
 
 static void worker_wake(void *ctx)

@@ -10,8 +10,6 @@
 
 #include "api/internal.h"
 
-/* Times up to here are exact in every JSON reader. */
-#define START_MS_MAX ((int64_t)1 << 53)
 /* Sessions of one declaration. */
 #define DECLARED_SESSIONS_MAX ROWS_MAX
 #define ENTRIES_BYTES_MAX     ((size_t)4 << 20) /* a page of the longest entries, all escaped */

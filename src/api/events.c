@@ -39,12 +39,27 @@ static void write_events(struct buffer *out, const struct question *question)
     buffer_put_char(out, '}');
 }
 
+void events_list(struct call *call)
+{
+    struct directory_list *list = directory_list_new(call, false);
+    if (list == NULL) {
+        return;
+    }
+    struct question *question = question_new(call, LIVE_EVENTS, write_events);
+    question->arena = question->query.arg = list;
+    question->fini = directory_list_free;
+    question->go_on = events_go_on;
+    question->query.after = slice_of(list->after.bytes, list->after.len);
+    question->query.limit = list->limit;
+    question_ask(call, question);
+}
+
 /* ---- one entry ---- */
 
 /* The arena of a question for one entry. */
 struct entry {
-    struct buffer out;     /* ,"title":…,"startMs":…,"sessions":[…] */
-    uint32_t rows;         /* sessions written */
+    struct buffer out; /* ,"title":…,"startMs":…,"sessions":[…] */
+    uint32_t rows;     /* sessions written */
     bool declared;
     bool asked_live;
     struct entry_id last;
@@ -126,8 +141,7 @@ static enum err work_entry(struct records_link *link, struct live_query *query)
     buffer_reset(&entry->out);
     entry->rows = 0;
     entry->declared = false;
-    enum err err =
-        records_directory_get(link, query->event, query->session, read_said, entry);
+    enum err err = records_directory_get(link, query->event, query->session, read_said, entry);
     if (err != ERR_NONE && err != ERR_NOT_FOUND) {
         return err;
     }
@@ -193,51 +207,6 @@ void directory_get(struct call *call)
     question_ask(call, question);
 }
 
-/* ---- the list, to whom it concerns ---- */
-
-static enum err work_own_event(struct records_link *link, struct live_query *query)
-{
-    struct entry *entry = query->arg;
-    buffer_reset(&entry->out);
-    enum err err = records_directory_get(link, query->event, SLICE_EMPTY, read_said, entry);
-    return err == ERR_NOT_FOUND ? ERR_NONE : err;
-}
-
-static void write_own_event(struct buffer *out, const struct question *question)
-{
-    const struct entry *entry = question->arena;
-    buffer_put_lit(out, "{\"events\":[");
-    put_audience(out, question->query.event, SLICE_EMPTY);
-    buffer_put(out, buffer_slice(&entry->out));
-    buffer_put_lit(out, "}]}");
-}
-
-void events_list(struct call *call)
-{
-    struct directory_list *list = directory_list_new(call, false);
-    if (list == NULL) {
-        return;
-    }
-    if (call->key_event.len > 0) { /* a key for one event learns of no other */
-        directory_list_free(list);
-        struct question *own = question_new(call, LIVE_READ, write_own_event);
-        memcpy(own->event, call->key_event.ptr, call->key_event.len);
-        own->query.event = slice_of(own->event, call->key_event.len);
-        own->query.work = work_own_event;
-        own->arena = own->query.arg = entry_new();
-        own->fini = entry_free;
-        question_ask(call, own);
-        return;
-    }
-    struct question *question = question_new(call, LIVE_EVENTS, write_events);
-    question->arena = question->query.arg = list;
-    question->fini = directory_list_free;
-    question->go_on = events_go_on;
-    question->query.after = slice_of(list->after.bytes, list->after.len);
-    question->query.limit = list->limit;
-    question_ask(call, question);
-}
-
 /* ---- PUT ---- */
 
 /* The arena of a declaration: entries[0] is what the path names. */
@@ -255,8 +224,8 @@ struct declaration {
 
 static struct declaration *declaration_new(size_t body_bytes, uint32_t count)
 {
-    struct declaration *declaration = memory_alloc(
-        sizeof *declaration + count * sizeof *declaration->entries + body_bytes);
+    struct declaration *declaration =
+        memory_alloc(sizeof *declaration + count * sizeof *declaration->entries + body_bytes);
     static_assert(sizeof *declaration % alignof(struct directory_entry) == 0, "entries follow");
     *declaration = (struct declaration){.count = count, .text_size = body_bytes};
     declaration->entries = (struct directory_entry *)(void *)(declaration + 1);
@@ -291,7 +260,7 @@ static const char *take_said(struct declaration *declaration, const struct json_
     *field = "startMs";
     if (start->kind == JSON_IS_NUMBER &&
         (!json_i64(start, &entry->start_ms) || entry->start_ms < 1 ||
-         entry->start_ms > START_MS_MAX)) {
+         entry->start_ms > (int64_t)TIME_MS_MAX)) {
         return START_RULE;
     }
     return NULL;
@@ -411,8 +380,8 @@ static struct declaration *read_declaration(struct call *call)
     declaration->entries[0] = (struct directory_entry){0};
     declaration->with_sessions = wanted == FIELDS;
     const char *field;
-    const char *rule = take_said(declaration, &values[TITLE], &values[START],
-                                 &declaration->entries[0], &field);
+    const char *rule =
+        take_said(declaration, &values[TITLE], &values[START], &declaration->entries[0], &field);
     if (rule != NULL) {
         char detail[128];
         snprintf(detail, sizeof detail, "\"%s\" %s", field, rule);

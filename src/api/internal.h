@@ -38,7 +38,9 @@
 /* A profile's body: each character of its name and groups may be written as \uXXXX. */
 #define PROFILE_BODY_BYTES_MAX                                                                     \
     (6 * (NAME_BYTES_MAX + GROUPS_PER_VIEWER_MAX * GROUP_ID_BYTES_MAX) + 2048)
-#define ANSWER_BYTES_MAX ((size_t)64 << 20)
+/* An event with a thousand sessions. */
+#define DIRECTORY_BODY_BYTES_MAX (1u << 20)
+#define ANSWER_BYTES_MAX         ((size_t)64 << 20)
 
 struct api_worker {
     /* the worker's */
@@ -47,6 +49,7 @@ struct api_worker {
     struct buffer answer;           /* reused: the text of the answer that is being built */
     uint32_t in_flight;             /* requests that live/ has */
     uint64_t batch_bytes;           /* that batches under way take */
+    uint32_t imports;               /* of profiles, under way */
     struct rate *rate;              /* of each viewer's heartbeats */
     struct shared_question *shared; /* under way (shared.h); so many */
     uint32_t shared_count;
@@ -246,7 +249,19 @@ void statistics_live(struct call *call);
 void overview_get(struct call *call);
 void viewers_get(struct call *call);
 void viewers_put(struct call *call);
+void viewers_delete(struct call *call);
+void profiles_list(struct call *call);
+void profiles_import(struct call *call);
 void events_list(struct call *call);
+void events_delete(struct call *call);
+void directory_get(struct call *call);
+void directory_put(struct call *call);
+void sessions_list(struct call *call);
+void sessions_delete(struct call *call);
+void keys_post(struct call *call);
+void keys_list(struct call *call);
+void keys_delete(struct call *call);
+void openapi_get(struct call *call);
 void health_alive(struct call *call);
 void health_ready(struct call *call);
 void health_metrics(struct call *call);

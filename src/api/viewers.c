@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/duration.h"
 #include "base/memory.h"
 #include "core/country.h"
 #include "core/groups.h"
@@ -37,6 +38,57 @@ static void put_viewer(struct buffer *out, const struct live_query *query)
     put_groups(out, query->groups);
 }
 
+/* Where a page of viewings begins: behind "start", or "start.session".  One viewer has few
+ * viewings: so all are asked for, and the page is cut out of them. */
+struct viewings_page {
+    uint32_t limit;
+    bool after;
+    int64_t after_ms;
+    size_t session_len;
+    char session[SESSION_ID_BYTES_MAX];
+};
+
+/* A viewer who comes and goes all the time begins one in every viewing gap. */
+#define VIEWINGS_MAX 100000
+
+static bool is_behind(const struct viewings_page *page, const struct live_viewing *viewing)
+{
+    if (!page->after || viewing->start_ms != page->after_ms) {
+        return !page->after || viewing->start_ms > page->after_ms;
+    }
+    return slice_compare(viewing->session, slice_of(page->session, page->session_len)) > 0;
+}
+
+static void put_viewings(struct buffer *out, const struct live_query *query,
+                         const struct viewings_page *page)
+{
+    uint32_t at = 0, written = 0;
+    while (at < query->rows && !is_behind(page, &query->viewings[at])) {
+        at++;
+    }
+    buffer_put_lit(out, ",\"viewings\":[");
+    for (; at < query->rows && written < page->limit; at++, written++) {
+        if (written > 0) {
+            buffer_put_char(out, ',');
+        }
+        put_viewing(out, &query->viewings[at]);
+    }
+    buffer_put_char(out, ']');
+    if (at < query->rows || query->more) {
+        buffer_put_lit(out, ",\"more\":true");
+    }
+    if (at < query->rows) {
+        const struct live_viewing *last = &query->viewings[at - 1];
+        buffer_put_lit(out, ",\"next\":\"");
+        buffer_put_i64(out, last->start_ms);
+        if (last->session.len > 0) {
+            buffer_put_char(out, '.');
+            buffer_put(out, last->session); /* its characters need no escape */
+        }
+        buffer_put_char(out, '"');
+    }
+}
+
 static void write_viewer(struct buffer *out, const struct question *question)
 {
     const struct live_query *query = &question->query;
@@ -49,23 +101,63 @@ static void write_viewer(struct buffer *out, const struct question *question)
     buffer_put(out, query->alive ? SLICE_LIT("true") : SLICE_LIT("false"));
     buffer_put_lit(out, ",\"timestamp\":");
     buffer_put_i64(out, query->now_ms);
-    buffer_put_lit(out, ",\"viewings\":[");
-    for (uint32_t i = 0; i < query->rows; i++) {
-        if (i > 0) {
-            buffer_put_char(out, ',');
-        }
-        put_viewing(out, &query->viewings[i]);
-    }
-    buffer_put_char(out, ']');
-    if (query->more) {
-        buffer_put_lit(out, ",\"more\":true");
-    }
+    put_viewings(out, query, question->arena);
     buffer_put_char(out, '}');
+}
+
+static bool take_cursor(struct slice cursor, struct viewings_page *page)
+{
+    const char *dot = cursor.len == 0 ? NULL : memchr(cursor.ptr, '.', cursor.len);
+    struct slice start = dot == NULL ? cursor : slice_of(cursor.ptr, (size_t)(dot - cursor.ptr));
+    uint64_t start_ms;
+    if (!integer_parse(start, &start_ms) || start_ms > INT64_MAX) {
+        return false;
+    }
+    page->after = true;
+    page->after_ms = (int64_t)start_ms;
+    if (dot != NULL) {
+        struct slice session = slice_of(dot + 1, cursor.len - start.len - 1);
+        if (!id_session_valid(session)) {
+            return false;
+        }
+        page->session_len = session.len;
+        memcpy(page->session, session.ptr, session.len);
+    }
+    return true;
 }
 
 void viewers_get(struct call *call)
 {
-    question_ask(call, question_new(call, LIVE_VIEWER, write_viewer));
+    enum { LIMIT, CURSOR, WANTED };
+    struct parameter wanted[WANTED] = {
+        [LIMIT] = {.name = "limit"},
+        [CURSOR] = {.name = "cursor"},
+    };
+    uint64_t limit = ROWS_MAX;
+    if (!call_parameters(call, wanted, WANTED) ||
+        !parameter_number(call, &wanted[LIMIT], 1, ROWS_MAX, "1 to 1000", &limit)) {
+        return;
+    }
+    struct viewings_page *page = memory_zalloc(sizeof *page);
+    page->limit = (uint32_t)limit;
+    if (wanted[CURSOR].given && !take_cursor(wanted[CURSOR].value, page)) {
+        free(page);
+        call_problem(call, 400, "cursor", "\"cursor\" must be what \"next\" said");
+        return;
+    }
+    struct question *question = question_new(call, LIVE_VIEWER, write_viewer);
+    question->arena = page;
+    question->query.limit = VIEWINGS_MAX;
+    question_ask(call, question);
+}
+
+/* ---- DELETE ---- */
+
+void viewers_delete(struct call *call)
+{
+    struct question *question = question_new(call, LIVE_ERASE, NULL);
+    question->status = 204;
+    question_ask(call, question);
 }
 
 /* ---- PUT ---- */

@@ -277,13 +277,14 @@ static void test_made(void **state)
         assert_string_equal(mmdb.type, "Made-Country");
         assert_true(mmdb.build_epoch_s == 1767225600);
         mmdb_free(&mmdb);
-        char path[] = "/tmp/novabeat-mmdb-XXXXXX";
-        int fd = mkstemp(path);
+        char name[] = "/tmp/novabeat-mmdb-XXXXXX", path[32];
+        int fd = mkstemp(name);
         assert_true(fd >= 0);
         assert_int_equal(write(fd, file.ptr, file.len), (ssize_t)file.len);
-        close(fd);
+        unlink(name);
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
         compare(file, path, &random, ipv6);
-        unlink(path);
+        close(fd);
         free((char *)file.ptr);
     }
 }

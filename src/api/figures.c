@@ -86,7 +86,8 @@ static enum err profiles_work(struct records_link *link, struct live_query *quer
     enum err err = records_profiles_count(link, query->event, &count);
     if (err == ERR_NOT_FOUND) {
         question->problem = (struct problem){
-            404, NULL, "the profiles are in another database, and no query that counts them is set"};
+            404, NULL,
+            "the profiles are in another database, and no query that counts them is set"};
         return ERR_NONE;
     }
     if (err == ERR_NONE) {

@@ -338,8 +338,7 @@ bool shared_range_read(struct call *call, bool step, struct shared_range *range)
     return true;
 }
 
-void shared_ask(struct call *call, live_work_fn *work, bool fresh,
-                const struct shared_range *range)
+void shared_ask(struct call *call, live_work_fn *work, bool fresh, const struct shared_range *range)
 {
     struct api_worker *worker = call->worker;
     struct shared_answers *answers = worker->api->shared;

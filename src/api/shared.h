@@ -19,9 +19,9 @@
 
 #include "api/internal.h"
 
-#define SHARED_MS          1000
-#define SHARED_ANSWERS_MAX 32
-#define SHARED_BYTES_MAX   ((size_t)16 << 20)
+#define SHARED_MS            1000
+#define SHARED_ANSWERS_MAX   32
+#define SHARED_BYTES_MAX     ((size_t)16 << 20)
 #define SHARED_UNDER_WAY_MAX 64 /* of a worker, that others can wait for */
 
 #define RANGE_ABSENT INT64_MIN
@@ -42,7 +42,7 @@ struct shared_key {
 struct shared_question {
     struct live_query query; /* first */
     struct shared_key key;
-    struct buffer text;  /* out: JSON */
+    struct buffer text;     /* out: JSON */
     struct problem problem; /* out: status 0, or what is wrong with the question */
     struct api_worker *worker;
     struct http_exchange *first, *last; /* who waits */

@@ -87,8 +87,7 @@ static enum err work(struct records_link *link, struct live_query *query)
     int64_t start_ms = 0;
     uint32_t next;
     buffer_reset(&question->text);
-    enum err err =
-        records_directory_get(link, query->event, query->session, take_start, &start_ms);
+    enum err err = records_directory_get(link, query->event, query->session, take_start, &start_ms);
     if (err != ERR_NONE && err != ERR_NOT_FOUND) {
         return err;
     }

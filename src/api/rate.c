@@ -6,21 +6,24 @@
 #include "base/assert.h"
 #include "base/memory.h"
 
-#define SETS 16384 /* a power of two */
-#define WAYS 4
-#define COST 1000 /* of one heartbeat: one token, in thousandths, so that a ms refills whole ones  \
-                   */
+#define SETS       16384 /* a power of two */
+#define WAYS       4
+#define LINE_BYTES 64
+
+/* Time is counted in ms times per_second, so that a token takes a whole number of it to come. */
+#define TOKEN 1000
 
 struct bucket {
-    uint64_t viewer; /* 0: free */
-    int64_t at_ms;   /* when thousandths held */
-    uint32_t thousandths;
-    uint32_t unused;
+    uint64_t viewer;
+    int64_t full_at; /* 0: free, which is as good as full */
 };
 
+static_assert(sizeof(struct bucket[WAYS]) == LINE_BYTES, "a look-up touches one cache line");
+
 struct rate {
-    uint32_t per_second;
-    struct bucket buckets[SETS][WAYS];
+    int64_t per_second;
+    void *memory;
+    struct bucket (*sets)[WAYS]; /* in memory, at the start of a cache line */
 };
 
 struct rate *rate_new(uint32_t per_second)
@@ -28,46 +31,46 @@ struct rate *rate_new(uint32_t per_second)
     ASSERT(per_second >= 1 && per_second <= 1000);
     struct rate *rate = memory_zalloc(sizeof *rate);
     rate->per_second = per_second;
+    rate->memory = memory_zalloc(SETS * sizeof rate->sets[0] + LINE_BYTES);
+    size_t over = (uintptr_t)rate->memory % LINE_BYTES;
+    rate->sets = (void *)((char *)rate->memory + (LINE_BYTES - over) % LINE_BYTES);
     return rate;
 }
 
 void rate_free(struct rate *rate)
 {
-    free(rate);
+    if (rate != NULL) {
+        free(rate->memory);
+        free(rate);
+    }
 }
 
-/* The viewer's bucket, or the one whose place it takes: a free one, else the oldest. */
+/* The viewer's bucket, or the fullest of its set, emptied for it. */
 static struct bucket *find(struct rate *rate, uint64_t viewer)
 {
-    struct bucket *set = rate->buckets[viewer & (SETS - 1)];
-    struct bucket *oldest = &set[0];
+    struct bucket *set = rate->sets[viewer & (SETS - 1)];
+    struct bucket *fullest = &set[0];
     for (int way = 0; way < WAYS; way++) {
         if (set[way].viewer == viewer) {
             return &set[way];
         }
-        if (set[way].at_ms < oldest->at_ms) {
-            oldest = &set[way];
+        if (set[way].full_at < fullest->full_at) {
+            fullest = &set[way];
         }
     }
-    *oldest = (struct bucket){.viewer = 0};
-    return oldest;
+    *fullest = (struct bucket){.viewer = viewer};
+    return fullest;
 }
 
 bool rate_allow(struct rate *rate, uint64_t viewer, int64_t mono_ms, uint32_t *retry_after_s)
 {
-    viewer += viewer == 0; /* 0 is a free place */
     struct bucket *bucket = find(rate, viewer);
-    const int64_t full = (int64_t)rate->per_second * COST;
-    int64_t left = full;
-    if (bucket->viewer == viewer) {
-        int64_t gone_ms = mono_ms - bucket->at_ms;
-        left = gone_ms >= 1000 ? full : bucket->thousandths + gone_ms * rate->per_second;
-        left = left > full ? full : left;
-    }
-    bucket->viewer = viewer;
-    bucket->at_ms = mono_ms;
-    bool allowed = left >= COST;
-    bucket->thousandths = (uint32_t)(allowed ? left - COST : left);
+    int64_t now = mono_ms * rate->per_second;
+    int64_t full_at = (bucket->full_at > now ? bucket->full_at : now) + TOKEN;
     *retry_after_s = 1; /* a token takes a second at most */
-    return allowed;
+    if (full_at - now > TOKEN * rate->per_second) {
+        return false;
+    }
+    bucket->full_at = full_at;
+    return true;
 }

@@ -1,11 +1,16 @@
 /* rate.h -- at most so many heartbeats a second of one viewer.
  *
  * A token bucket per viewer, `per_second` deep and refilled by as many a second, in a table of
- * fixed size: 65,536 entries in sets of four.  A viewer whose set is full takes the place of the
- * one that was quiet the longest, which then starts anew; nobody is ever refused because of another
- * (the 64-bit keyed hashes are compared in full).  So there is no memory per viewer. Not exact: one
- * table per worker, so a viewer on several connections may have the rate on each. Threads: one per
- * table. */
+ * fixed size: 65,536 buckets of 16 bytes in sets of four.  A viewer whose set is full takes the
+ * place of the one with the fullest bucket; mostly that is a full one, and then nothing is lost.
+ * Nobody is ever refused because of another: the 64-bit keyed hashes are compared in full, and
+ * who finds no bucket begins with a full one.  So there is no memory per viewer.
+ *
+ * Not exact: one table per worker, so a viewer on several connections may have the rate on each;
+ * and where four others of the same set have been busier within the last second, a viewer who was
+ * refused begins anew.
+ * Source: the bucket is kept as the time when it will be full (GCRA: ITU-T I.371, annex A).
+ * Threads: one per table. */
 #ifndef NOVABEAT_API_RATE_H
 #define NOVABEAT_API_RATE_H
 

@@ -11,9 +11,14 @@
 
 struct records_backend {
     void (*close)(struct records_link *link);
-    enum err (*commit)(struct records_link *link, const struct changes *changes);
+    enum err (*commit)(struct records_link *link, struct changes *changes);
+    enum err (*profiles_from)(struct records_link *link,
+                              const struct records_profile_source *source);
     enum err (*profiles_put)(struct records_link *link, const struct profile *profiles,
                              size_t count);
+    enum err (*profile_delete)(struct records_link *link, struct slice event,
+                               struct slice viewer);
+    enum err (*wipe)(struct records_link *link);
     enum err (*covered)(struct records_link *link, uint64_t *covered_seq);
     enum err (*live_events)(struct records_link *link, records_event_fn *fn, void *ctx);
     enum err (*event_load)(struct records_link *link, const struct engine_config *cfg,
@@ -33,6 +38,28 @@ struct records_backend {
     enum err (*frames)(struct records_link *link, struct slice event, struct slice session,
                        int64_t from_ms, int64_t to_ms, uint64_t limit, records_frame_fn *fn,
                        void *ctx);
+    enum err (*members_each)(struct records_link *link, const struct records_members_query *query,
+                             uint32_t *next, records_member_fn *fn, void *ctx);
+    enum err (*directory_put)(struct records_link *link, const struct directory_entry *entries,
+                              size_t count);
+    enum err (*directory_get)(struct records_link *link, struct slice event, struct slice session,
+                              records_directory_fn *fn, void *ctx);
+    enum err (*directory_sessions)(struct records_link *link, struct slice event,
+                                   struct slice after, uint64_t limit, records_directory_fn *fn,
+                                   void *ctx);
+    enum err (*directory_events)(struct records_link *link, struct slice after, uint64_t limit,
+                                 records_directory_fn *fn, void *ctx);
+    enum err (*directory_delete)(struct records_link *link, struct slice event,
+                                 struct slice session);
+    enum err (*key_put)(struct records_link *link, const struct api_key_row *key);
+    enum err (*key_delete)(struct records_link *link, const char id[API_KEY_ID_BYTES]);
+    enum err (*keys_each)(struct records_link *link, records_key_fn *fn, void *ctx);
+    enum err (*keys_version)(struct records_link *link, uint64_t *version);
+    enum err (*retain)(struct records_link *link, const struct records_retention *retention,
+                       uint32_t rows_max, bool *more);
+    enum err (*idle_events)(struct records_link *link, int64_t before_ms, bool people,
+                            uint64_t limit, records_event_fn *fn, void *ctx);
+    enum err (*backup)(struct records_link *link, const char *path);
     enum err (*viewings)(struct records_link *link, struct slice event, struct slice viewer,
                          int64_t viewer_no, uint64_t limit, records_viewing_fn *fn, void *ctx);
     enum err (*check)(struct records_link *link, records_finding_fn *fn, void *ctx);

@@ -63,7 +63,7 @@ enum err records_fail(struct records_link *link, enum err err, const char *forma
     return err;
 }
 
-enum err records_commit(struct records_link *link, const struct changes *changes)
+enum err records_commit(struct records_link *link, struct changes *changes)
 {
     return link->backend->commit(link, changes);
 }
@@ -72,6 +72,16 @@ enum err records_profiles_put(struct records_link *link, const struct profile *p
                               size_t count)
 {
     return link->backend->profiles_put(link, profiles, count);
+}
+
+enum err records_profile_delete(struct records_link *link, struct slice event, struct slice viewer)
+{
+    return link->backend->profile_delete(link, event, viewer);
+}
+
+enum err records_wipe(struct records_link *link)
+{
+    return link->backend->wipe(link);
 }
 
 enum err records_covered(struct records_link *link, uint64_t *covered_seq)
@@ -143,4 +153,84 @@ enum err records_viewings(struct records_link *link, struct slice event, struct 
 enum err records_check(struct records_link *link, records_finding_fn *fn, void *ctx)
 {
     return link->backend->check(link, fn, ctx);
+}
+
+enum err records_profiles_from(struct records_link *link,
+                               const struct records_profile_source *source)
+{
+    return link->backend->profiles_from(link, source);
+}
+
+enum err records_members_each(struct records_link *link, const struct records_members_query *query,
+                              uint32_t *next, records_member_fn *fn, void *ctx)
+{
+    return link->backend->members_each(link, query, next, fn, ctx);
+}
+
+enum err records_directory_put(struct records_link *link, const struct directory_entry *entries,
+                               size_t count)
+{
+    return link->backend->directory_put(link, entries, count);
+}
+
+enum err records_directory_get(struct records_link *link, struct slice event, struct slice session,
+                               records_directory_fn *fn, void *ctx)
+{
+    return link->backend->directory_get(link, event, session, fn, ctx);
+}
+
+enum err records_directory_sessions(struct records_link *link, struct slice event,
+                                    struct slice after, uint64_t limit, records_directory_fn *fn,
+                                    void *ctx)
+{
+    return link->backend->directory_sessions(link, event, after, limit, fn, ctx);
+}
+
+enum err records_directory_events(struct records_link *link, struct slice after, uint64_t limit,
+                                  records_directory_fn *fn, void *ctx)
+{
+    return link->backend->directory_events(link, after, limit, fn, ctx);
+}
+
+enum err records_directory_delete(struct records_link *link, struct slice event,
+                                  struct slice session)
+{
+    return link->backend->directory_delete(link, event, session);
+}
+
+enum err records_key_put(struct records_link *link, const struct api_key_row *key)
+{
+    return link->backend->key_put(link, key);
+}
+
+enum err records_key_delete(struct records_link *link, const char id[API_KEY_ID_BYTES])
+{
+    return link->backend->key_delete(link, id);
+}
+
+enum err records_keys_each(struct records_link *link, records_key_fn *fn, void *ctx)
+{
+    return link->backend->keys_each(link, fn, ctx);
+}
+
+enum err records_keys_version(struct records_link *link, uint64_t *version)
+{
+    return link->backend->keys_version(link, version);
+}
+
+enum err records_retain(struct records_link *link, const struct records_retention *retention,
+                        uint32_t rows_max, bool *more)
+{
+    return link->backend->retain(link, retention, rows_max, more);
+}
+
+enum err records_idle_events(struct records_link *link, int64_t before_ms, bool people,
+                             uint64_t limit, records_event_fn *fn, void *ctx)
+{
+    return link->backend->idle_events(link, before_ms, people, limit, fn, ctx);
+}
+
+enum err records_backup(struct records_link *link, const char *path)
+{
+    return link->backend->backup(link, path);
 }

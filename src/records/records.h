@@ -37,7 +37,7 @@ const char *records_why(const struct records_link *link); /* of the last failure
 /* ---- the records thread ---- */
 
 /* One transaction: every row of changes, and covered_seq when it is not 0. */
-enum err records_commit(struct records_link *link, const struct changes *changes) WARN_UNUSED;
+enum err records_commit(struct records_link *link, struct changes *changes) WARN_UNUSED;
 
 /* Where profiles come from instead of the table in the store: the platform's own database.  Call
  * once per link that looks profiles up, after records_open.  database: path of an SQLite file,
@@ -61,6 +61,13 @@ struct profile {
 /* Insert or replace one; or `count` in one transaction. */
 enum err records_profiles_put(struct records_link *link, const struct profile *profiles,
                               size_t count) WARN_UNUSED;
+
+/* Deletes one profile of the store's own table; ERR_NOT_FOUND: there was none. */
+enum err records_profile_delete(struct records_link *link, struct slice event,
+                                struct slice viewer) WARN_UNUSED;
+/* What was deleted leaves the bytes of the files too.  ERR_BUSY: somebody reads what was before;
+ * call again. */
+enum err records_wipe(struct records_link *link) WARN_UNUSED;
 
 /* ---- start and loading ---- */
 

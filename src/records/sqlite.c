@@ -18,6 +18,7 @@ static void close_link(struct records_link *link);
 static const struct records_backend backend = {
     .close = close_link,
     .commit = sqlite_commit,
+    .profiles_from = sqlite_profiles_from,
     .profiles_put = sqlite_profiles_put,
     .covered = sqlite_covered,
     .live_events = sqlite_live_events,
@@ -29,15 +30,28 @@ static const struct records_backend backend = {
     .events_each = sqlite_events_each,
     .audiences = sqlite_audiences,
     .frames = sqlite_frames,
+    .members_each = sqlite_members_each,
+    .directory_put = sqlite_directory_put,
+    .directory_get = sqlite_directory_get,
+    .directory_sessions = sqlite_directory_sessions,
+    .directory_events = sqlite_directory_events,
+    .directory_delete = sqlite_directory_delete,
+    .key_put = sqlite_key_put,
+    .key_delete = sqlite_key_delete,
+    .keys_each = sqlite_keys_each,
+    .keys_version = sqlite_keys_version,
+    .retain = sqlite_retain,
+    .idle_events = sqlite_idle_events,
+    .backup = sqlite_backup,
     .viewings = sqlite_viewings,
     .check = sqlite_check,
 };
 
 /* ---- opening ---- */
 
-/* Makes the entry of a new file in its folder durable: a store that is gone after a power cut while
- * the journal was already cut would lose everything. */
-static enum err sync_folder(struct sqlite_link *link, const char *path)
+/* A store that is gone after a power cut while the journal was already cut would lose everything.
+ */
+enum err sqlite_sync_folder(struct sqlite_link *link, const char *path)
 {
     char copy[PATH_MAX];
     if (strlen(path) >= sizeof copy) {
@@ -68,7 +82,7 @@ static enum err create_file(struct sqlite_link *link, const char *path)
                    : records_fail(&link->link, err, "creating %s: %s", path, strerror(errno));
     }
     close(fd);
-    return sync_folder(link, path);
+    return sqlite_sync_folder(link, path);
 }
 
 static enum err execute(struct sqlite_link *link, const char *sql)
@@ -109,7 +123,7 @@ static enum err configure(struct sqlite_link *link)
     }
     if (err == ERR_NONE) {
         snprintf(sql, sizeof sql,
-                 "PRAGMA synchronous = FULL; PRAGMA cache_size = -%d; "
+                 "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA cache_size = -%d; "
                  "PRAGMA wal_autocheckpoint = %d; PRAGMA journal_size_limit = %d",
                  SQLITE_READER_CACHE_KIB, SQLITE_CHECKPOINT_PAGES, SQLITE_WAL_BYTES_KEPT);
         err = execute(link, sql);
@@ -135,14 +149,18 @@ static enum err open_link(struct sqlite_link *link, const char *path, bool creat
                             strerror(errno));
     }
     /* No mutexes: a link belongs to one thread at a time. */
-    if (sqlite3_open_v2(path, &link->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) !=
-        SQLITE_OK) {
+    if (sqlite3_open_v2(path, &link->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
+                        sqlite_wipe_vfs()) != SQLITE_OK) {
         return sqlite_fail(link, path);
     }
     enum err err = configure(link);
-    return err != ERR_NONE
-               ? err
-               : sqlite_migrate(link, sqlite_migrations, sqlite_migrations_count, create);
+    if (err == ERR_NONE) {
+        err = sqlite_migrate(link, sqlite_migrations, sqlite_migrations_count, create);
+    }
+    if (err == ERR_NONE && create) {
+        sqlite_rewrite_if_due(link);
+    }
+    return err;
 }
 
 enum err records_sqlite_open(const char *path, bool create, struct records_link **out, char *why,
@@ -171,6 +189,7 @@ static void close_link(struct records_link *base)
     for (int i = 0; i < SQLITE_STATEMENTS_COUNT; i++) {
         sqlite3_finalize(link->statements[i]);
     }
+    sqlite_source_fini(link);
     int code = sqlite3_close(link->db);
     ASSERT(code == SQLITE_OK); /* else a statement was left open */
     sqlite_commit_fini(link);
@@ -254,6 +273,24 @@ enum err sqlite_prepare(struct sqlite_link *link, enum sqlite_statement which, s
     ASSERT(!sqlite3_stmt_busy(*slot)); /* a callback called the function that called it */
     *stmt = *slot;
     return ERR_NONE;
+}
+
+enum err sqlite_do(struct sqlite_link *link, enum sqlite_statement which, int64_t first,
+                   int64_t second)
+{
+    sqlite3_stmt *stmt;
+    enum err err = sqlite_prepare(link, which, &stmt);
+    if (err != ERR_NONE) {
+        return err;
+    }
+    int parameters = sqlite3_bind_parameter_count(stmt);
+    if (parameters >= 1) {
+        sqlite_bind_i64(stmt, 1, first);
+    }
+    if (parameters >= 2) {
+        sqlite_bind_i64(stmt, 2, second);
+    }
+    return sqlite_run(link, stmt);
 }
 
 enum err sqlite_run(struct sqlite_link *link, sqlite3_stmt *stmt)

@@ -64,6 +64,9 @@ struct sqlite_link {
     struct buffer groups, countries;                   /* the row at hand, as text or tally */
     struct sqlite_changed changed;                     /* what is being written */
     struct sqlite_audience_cache *audiences;           /* NULL until the first commit */
+    bool wipe_due;                                     /* what was erased may stand in the WAL */
+    int64_t retain_key, retain_start_ms;               /* viewings up to here were looked at */
+    struct sqlite_source *source;                      /* profiles from elsewhere; or NULL */
 };
 
 /* The key of viewer or member `no` of the event or audience with this id. */
@@ -86,6 +89,9 @@ enum err sqlite_fail(struct sqlite_link *link, const char *doing);
 
 enum err sqlite_prepare(struct sqlite_link *link, enum sqlite_statement which,
                         sqlite3_stmt **stmt) WARN_UNUSED;
+/* Prepares, binds up to two integers (those that the statement has), runs. */
+enum err sqlite_do(struct sqlite_link *link, enum sqlite_statement which, int64_t first,
+                   int64_t second) WARN_UNUSED;
 /* Runs a statement that gives no rows, and resets it. */
 enum err sqlite_run(struct sqlite_link *link, sqlite3_stmt *stmt) WARN_UNUSED;
 /* True: stmt stands on a row.  False: no more rows, or *err is a failure; stmt is reset. */
@@ -100,6 +106,9 @@ void sqlite_bind_i64(sqlite3_stmt *stmt, int parameter, int64_t number);
 void sqlite_bind_limit(sqlite3_stmt *stmt, int parameter, uint64_t limit);
 /* Lends until the next step or reset; NULL reads as empty. */
 struct slice sqlite_column_slice(sqlite3_stmt *stmt, int column);
+
+/* Makes the entry of a new file in its folder durable. */
+enum err sqlite_sync_folder(struct sqlite_link *link, const char *path) WARN_UNUSED;
 
 enum err sqlite_read_begin(struct sqlite_link *link) WARN_UNUSED;
 void sqlite_read_end(struct sqlite_link *link);
@@ -130,16 +139,43 @@ enum err sqlite_migrate(struct sqlite_link *link, const struct sqlite_migration 
 /* Makes the table changed_member known to the link's statements. */
 enum err sqlite_changed_register(struct sqlite_link *link) WARN_UNUSED;
 
+/* ---- sqlite_wipe.c: what is deleted is to be gone ---- */
+
+/* Registers the VFS whose files hold no stale bytes between rows; every link opens through it. */
+const char *sqlite_wipe_vfs(void);
+/* After a transaction that erased: moves the WAL into the file and empties it.  Never fails: what
+ * could not be done now (somebody is reading) is tried again after each commit.  wait: for readers
+ * that stand in the way. */
+void sqlite_wipe(struct sqlite_link *link, bool wait);
+/* Writes the file anew when a migration asks for it. */
+void sqlite_rewrite_if_due(struct sqlite_link *link);
+
+/* ---- sqlite_erase.c: inside a commit's transaction ---- */
+
+enum err sqlite_erase(struct sqlite_link *link, struct changes *changes) WARN_UNUSED;
+enum err sqlite_purge(struct sqlite_link *link, const struct purge_row *purge) WARN_UNUSED;
+
+/* ---- sqlite_source.c: profiles from the platform's database ---- */
+
+/* One profile, for fn; ERR_NOT_FOUND. */
+enum err sqlite_source_get(struct sqlite_link *link, struct slice event, struct slice viewer,
+                           records_profile_fn *fn, void *ctx) WARN_UNUSED;
+enum err sqlite_source_count(struct sqlite_link *link, struct slice event,
+                             uint64_t *count) WARN_UNUSED;
+void sqlite_source_fini(struct sqlite_link *link);
+
 /* ---- the slots of backend.h ---- */
 
-enum err sqlite_commit(struct records_link *link, const struct changes *changes);
+enum err sqlite_commit(struct records_link *link, struct changes *changes);
 void sqlite_commit_fini(struct sqlite_link *link);
+enum err sqlite_profiles_from(struct records_link *link,
+                              const struct records_profile_source *source);
+enum err sqlite_profiles_put(struct records_link *link, const struct profile *profiles,
+                             size_t count);
 enum err sqlite_covered(struct records_link *link, uint64_t *covered_seq);
 enum err sqlite_live_events(struct records_link *link, records_event_fn *fn, void *ctx);
 enum err sqlite_event_load(struct records_link *link, const struct engine_config *cfg,
                            struct slice event, struct event **out);
-enum err sqlite_profiles_put(struct records_link *link, const struct profile *profiles,
-                             size_t count);
 enum err sqlite_profiles_get(struct records_link *link, struct profile_lookup *lookups,
                              size_t count);
 enum err sqlite_profile_get(struct records_link *link, struct slice event, struct slice viewer,
@@ -155,6 +191,28 @@ enum err sqlite_audiences(struct records_link *link, struct slice event, struct 
 enum err sqlite_frames(struct records_link *link, struct slice event, struct slice session,
                        int64_t from_ms, int64_t to_ms, uint64_t limit, records_frame_fn *fn,
                        void *ctx);
+enum err sqlite_members_each(struct records_link *link, const struct records_members_query *query,
+                             uint32_t *next, records_member_fn *fn, void *ctx);
+enum err sqlite_directory_put(struct records_link *link, const struct directory_entry *entries,
+                              size_t count);
+enum err sqlite_directory_get(struct records_link *link, struct slice event, struct slice session,
+                              records_directory_fn *fn, void *ctx);
+enum err sqlite_directory_sessions(struct records_link *link, struct slice event,
+                                   struct slice after, uint64_t limit, records_directory_fn *fn,
+                                   void *ctx);
+enum err sqlite_directory_events(struct records_link *link, struct slice after, uint64_t limit,
+                                 records_directory_fn *fn, void *ctx);
+enum err sqlite_directory_delete(struct records_link *link, struct slice event,
+                                 struct slice session);
+enum err sqlite_key_put(struct records_link *link, const struct api_key_row *key);
+enum err sqlite_key_delete(struct records_link *link, const char id[API_KEY_ID_BYTES]);
+enum err sqlite_keys_each(struct records_link *link, records_key_fn *fn, void *ctx);
+enum err sqlite_keys_version(struct records_link *link, uint64_t *version);
+enum err sqlite_retain(struct records_link *link, const struct records_retention *retention,
+                       uint32_t rows_max, bool *more);
+enum err sqlite_idle_events(struct records_link *link, int64_t before_ms, bool people,
+                            uint64_t limit, records_event_fn *fn, void *ctx);
+enum err sqlite_backup(struct records_link *link, const char *path);
 enum err sqlite_viewings(struct records_link *link, struct slice event, struct slice viewer,
                          int64_t viewer_no, uint64_t limit, records_viewing_fn *fn, void *ctx);
 enum err sqlite_check(struct records_link *link, records_finding_fn *fn, void *ctx);
@@ -163,6 +221,9 @@ enum err sqlite_check(struct records_link *link, records_finding_fn *fn, void *c
 
 /* The number of a stored event; ERR_NOT_FOUND. */
 enum err sqlite_event_id(struct sqlite_link *link, struct slice event, int64_t *id) WARN_UNUSED;
+/* The numbers of an audience and its event; ERR_NOT_FOUND. */
+enum err sqlite_audience_id(struct sqlite_link *link, struct slice event, struct slice session,
+                            int64_t *event_id, int64_t *id) WARN_UNUSED;
 /* The row under SQL_AUDIENCE_COLUMNS; text lends until the next step and the next use of the link's
  * buffers.  ERR_DAMAGED when it holds what no commit writes. */
 enum err sqlite_read_audience(struct sqlite_link *link, sqlite3_stmt *stmt, int64_t *id,

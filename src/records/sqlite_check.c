@@ -2,7 +2,8 @@
  *
  * Each of our rules is a query that selects a sentence for every violation.  Figures of an audience
  * are compared with its rows only where its `seq` is covered: otherwise rows may be behind, and the
- * journal holds the rest (core/changes.h). */
+ * journal holds the rest (core/changes.h); or a viewer is counted no more whose rows are still to
+ * be emptied.  Detached events are being deleted: only the database's own checks look at them. */
 #include "records/sqlite.h"
 
 #include <stdio.h>
@@ -12,35 +13,46 @@
 
 #define SQL_NAMED                                                                                  \
     "named AS (SELECT audience.*, 'audience ' || event.name || '/' || session AS title "           \
-    "FROM audience JOIN event ON event.id = audience.event_id) "
+    "FROM audience JOIN event ON event.id = audience.event_id AND event.name IS NOT NULL) "
 #define SQL_COVERED "seq <= coalesce((SELECT value FROM meta WHERE name = 'covered_seq'), 0)"
 
 #define SQL_EVERY                                                                                  \
-    "every AS (SELECT key, start_ms, end_ms FROM attendance "                                      \
+    "every AS (SELECT key, start_ms, end_ms FROM attendance WHERE start_ms > 0 "                   \
     "UNION ALL SELECT key, start_ms, end_ms FROM viewing) "
 
 static const char *const rules[] = {
     /* ---- audiences ---- */
     "SELECT 'event ' || name || ' has no audience of its own' FROM event "
-    "WHERE NOT EXISTS (SELECT 1 FROM audience WHERE event_id = event.id AND session = '')",
+    "WHERE name IS NOT NULL"
+    " AND NOT EXISTS (SELECT 1 FROM audience WHERE event_id = event.id AND session = '')",
 
     "WITH " SQL_NAMED ", counts AS ("
-    " SELECT audience_id, count(*) AS members FROM attendance GROUP BY audience_id),"
-    " counted AS (SELECT title, seq, attended, coalesce(members, 0) AS members"
+    " SELECT audience_id, count(*) AS stored FROM attendance GROUP BY audience_id),"
+    " counted AS (SELECT title, seq, members, coalesce(stored, 0) AS stored"
     " FROM named LEFT JOIN counts ON audience_id = named.id) "
-    "SELECT title || ' says ' || attended || ' attended, but ' || members || ' are stored' "
-    "FROM counted WHERE members > attended OR (members < attended AND " SQL_COVERED ")",
+    "SELECT title || ' says ' || members || ' members, but ' || stored || ' are stored' "
+    "FROM counted WHERE stored > members OR (stored < members AND " SQL_COVERED ")",
+
+    "WITH " SQL_NAMED ", counts AS ("
+    " SELECT audience_id, count(*) AS stored FROM attendance WHERE start_ms > 0"
+    " GROUP BY audience_id),"
+    " counted AS (SELECT title, seq, attended, coalesce(stored, 0) + gone_attended AS stored"
+    " FROM named LEFT JOIN counts ON audience_id = named.id) "
+    "SELECT title || ' says ' || attended || ' attended, but it should be ' || stored "
+    "FROM counted WHERE stored <> attended AND " SQL_COVERED,
 
     "WITH " SQL_NAMED ", " SQL_EVERY ", sums AS (SELECT key >> 32 AS audience_id,"
-    " count(*) AS viewings, sum(end_ms - start_ms) AS total FROM every GROUP BY 1) "
-    "SELECT title || ' says ' || logins || ' viewings of ' || total_ms || ' ms in all, but '"
-    " || viewings || ' of ' || total || ' ms are stored' "
-    "FROM named JOIN sums ON audience_id = named.id "
-    "WHERE viewings > logins OR (" SQL_COVERED " AND (viewings <> logins OR total <> total_ms))",
+    " count(*) AS viewings, sum(end_ms - start_ms) AS total FROM every GROUP BY 1),"
+    " counted AS (SELECT title, seq, logins, total_ms,"
+    " coalesce(viewings, 0) + gone_viewings AS viewings, coalesce(total, 0) + gone_ms AS total"
+    " FROM named LEFT JOIN sums ON audience_id = named.id) "
+    "SELECT title || ' says ' || logins || ' viewings of ' || total_ms || ' ms in all, but it "
+    "should be ' || viewings || ' of ' || total || ' ms' "
+    "FROM counted WHERE (viewings <> logins OR total <> total_ms) AND " SQL_COVERED,
 
     "WITH " SQL_NAMED
-    "SELECT title || ' has a peak of ' || peak_count || ', but only ' || attended || ' attended' "
-    "FROM named WHERE peak_count > attended",
+    "SELECT title || ' has a peak of ' || peak_count || ', but only ' || members || ' members' "
+    "FROM named WHERE peak_count > members AND gone_attended = 0",
 
     "WITH " SQL_NAMED "SELECT title || ' has no readable counts of its open frame' FROM named "
     "WHERE NOT (json_valid(frame_groups) AND json_valid(frame_countries))",
@@ -59,10 +71,21 @@ static const char *const rules[] = {
     "WHERE NOT EXISTS (SELECT 1 FROM attendance"
     " WHERE attendance.key = (audience.id << 32) + viewer.viewer_no)",
 
+    "SELECT 'event ' || name || ': viewer number ' || viewer_no || ' is erased, but its id is not' "
+    "FROM viewer JOIN event ON event.id = viewer.event_id "
+    "JOIN audience ON audience.event_id = event.id AND session = '' "
+    "JOIN attendance ON attendance.key = (audience.id << 32) + viewer.viewer_no "
+    "WHERE attendance.start_ms = 0",
+
     /* ---- members ---- */
+    "WITH " SQL_NAMED "SELECT title || ': member ' || member_no || ' is erased, but not empty' "
+    "FROM attendance JOIN named ON named.id = audience_id WHERE start_ms = 0 AND (end_ms <> 0"
+    " OR expiry_ms <> 0 OR country <> 'ZZ' OR groups <> 0 OR lease_groups <> 0"
+    " OR EXISTS (SELECT 1 FROM viewing WHERE viewing.key = attendance.key))",
+
     "WITH " SQL_NAMED "SELECT title || ': member ' || member_no || ' is viewer number ' || "
     "viewer_no || ', who is not stored' FROM attendance JOIN named ON named.id = audience_id "
-    "WHERE NOT EXISTS (SELECT 1 FROM viewer"
+    "WHERE start_ms > 0 AND NOT EXISTS (SELECT 1 FROM viewer"
     " WHERE viewer.key = (named.event_id << 32) + attendance.viewer_no)",
 
     "WITH " SQL_NAMED "SELECT title || ' has viewer number ' || viewer_no || ' more than once' "
@@ -127,6 +150,17 @@ static const char *const rules[] = {
     /* ---- profiles ---- */
     "SELECT 'the profile of ' || viewer || ' in event ' || event || ' has no list of groups' "
     "FROM profile WHERE NOT json_valid(groups) OR json_type(groups) <> 'array'",
+
+    /* ---- directory and keys ---- */
+    "SELECT 'the directory has an entry without an event or with an impossible start: ' || event "
+    "|| '/' || session FROM directory WHERE event = '' OR start_ms < 0",
+
+    "SELECT 'API key ' || id || ' has no proper id, hash or roles' FROM api_key "
+    "WHERE id GLOB '*[^A-Za-z0-9]*' OR length(id) <> 12 OR length(hash) <> 32"
+    " OR roles NOT BETWEEN 1 AND 7",
+
+    "SELECT 'there are API keys, but their version is not counted' WHERE EXISTS ("
+    "SELECT 1 FROM api_key) AND NOT EXISTS (SELECT 1 FROM meta WHERE name = 'keys_version')",
 };
 
 struct telling {

@@ -133,6 +133,7 @@ static enum err write_audience(struct sqlite_link *link, const struct audience_r
         sqlite_bind_i64(stmt, 9, row->frame_start_ms);
         sqlite_bind_i64(stmt, 10, row->frame_length_ms);
         sqlite_bind_i64(stmt, 11, row->frame_viewers);
+        sqlite_bind_i64(stmt, 14, row->members);
         err = bind_tallies(link, stmt, 12, row->frame_groups, row->frame_countries);
     }
     if (err == ERR_NONE) {
@@ -268,6 +269,25 @@ static enum err write_covered(struct sqlite_link *link, uint64_t covered_seq)
     return err;
 }
 
+/* Rows first, then what is to be forgotten of them. */
+static enum err write_all(struct sqlite_link *link, struct changes *changes)
+{
+    enum err err = ERR_NONE;
+    for (size_t i = 0; i < changes->changes_count && err == ERR_NONE; i++) {
+        err = write_change(link, changes, &changes->changes[i]);
+    }
+    if (err == ERR_NONE && changes->erasures_count > 0) {
+        err = sqlite_erase(link, changes);
+    }
+    for (size_t i = 0; i < changes->purges_count && err == ERR_NONE; i++) {
+        err = sqlite_purge(link, &changes->purges[i]);
+    }
+    if (err == ERR_NONE && changes->covered_seq != 0) {
+        err = write_covered(link, changes->covered_seq);
+    }
+    return err;
+}
+
 /* The first commit makes a link the writing one: a larger page cache, and the audiences' numbers.
  */
 static enum err become_writer(struct sqlite_link *link)
@@ -284,9 +304,11 @@ static enum err become_writer(struct sqlite_link *link)
     return ERR_NONE;
 }
 
-enum err sqlite_commit(struct records_link *base, const struct changes *changes)
+enum err sqlite_commit(struct records_link *base, struct changes *changes)
 {
     struct sqlite_link *link = sqlite_link_of(base);
+    bool forgets = changes->erasures_count > 0 || changes->purges_count > 0;
+    changes->erased_count = 0;
     enum err err = become_writer(link);
     if (err == ERR_NONE) {
         err = sqlite_write_begin(link);
@@ -294,16 +316,16 @@ enum err sqlite_commit(struct records_link *base, const struct changes *changes)
     if (err != ERR_NONE) {
         return err;
     }
-    for (size_t i = 0; i < changes->changes_count && err == ERR_NONE; i++) {
-        err = write_change(link, changes, &changes->changes[i]);
-    }
-    if (err == ERR_NONE && changes->covered_seq != 0) {
-        err = write_covered(link, changes->covered_seq);
-    }
+    err = write_all(link, changes);
     err = sqlite_write_end(link, err);
-    if (err != ERR_NONE) {
-        /* Numbers given out in the transaction are void. */
+    if (err != ERR_NONE || changes->purges_count > 0) {
+        /* Numbers given out in the transaction are void, those of purged events are others'. */
         memset(link->audiences, 0, sizeof *link->audiences);
+    }
+    if (err != ERR_NONE) {
+        changes->erased_count = 0;
+    } else if (forgets || link->wipe_due) {
+        sqlite_wipe(link, forgets);
     }
     return err;
 }

@@ -86,10 +86,13 @@ static bool read_member(sqlite3_stmt *stmt, struct member_row *row)
     return sane && row->start_ms <= row->end_ms;
 }
 
-/* The viewers of the event's own audience, in step with its members. */
+/* The viewers of the event's own audience, in step with its members; erased ones have none. */
 static bool next_viewer(struct loading *loading, sqlite3_stmt *viewers, struct member_row *row,
                         enum err *err)
 {
+    if (member_row_empty(row)) {
+        return row->viewer_no == row->member_no;
+    }
     if (!sqlite_row(loading->link, viewers, err)) {
         return false;
     }

@@ -27,6 +27,9 @@ enum err sqlite_profiles_put(struct records_link *base, const struct profile *pr
                              size_t count)
 {
     struct sqlite_link *link = sqlite_link_of(base);
+    if (link->source != NULL) {
+        return records_fail(base, ERR_INVALID, "profiles come from the platform's database");
+    }
     enum err err = sqlite_write_begin(link);
     if (err == ERR_NONE) {
         err = put_all(link, profiles, count);
@@ -110,6 +113,9 @@ enum err sqlite_profile_get(struct records_link *base, struct slice event, struc
     struct sqlite_link *link = sqlite_link_of(base);
     sqlite3_stmt *stmt;
     uint64_t found;
+    if (link->source != NULL) {
+        return sqlite_source_get(link, event, viewer, fn, ctx);
+    }
     enum err err = sqlite_read_begin(link);
     if (err != ERR_NONE) {
         return err;
@@ -132,6 +138,10 @@ enum err sqlite_profiles_each(struct records_link *base, struct slice event,
     struct sqlite_link *link = sqlite_link_of(base);
     sqlite3_stmt *stmt;
     uint64_t found;
+    if (link->source != NULL) {
+        return records_fail(base, ERR_INVALID,
+                            "profiles come from the platform's database and are not listed");
+    }
     enum err err = sqlite_read_begin(link);
     if (err != ERR_NONE) {
         return err;
@@ -152,6 +162,9 @@ enum err sqlite_profiles_count(struct records_link *base, struct slice event, ui
     struct sqlite_link *link = sqlite_link_of(base);
     sqlite3_stmt *stmt;
     int64_t value = 0;
+    if (link->source != NULL) {
+        return sqlite_source_count(link, event, count);
+    }
     enum err err =
         sqlite_prepare(link, event.len > 0 ? SQL_PROFILES_COUNT : SQL_PROFILES_COUNT_ALL, &stmt);
     if (err == ERR_NONE) {

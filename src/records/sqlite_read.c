@@ -73,6 +73,7 @@ enum err sqlite_read_audience(struct sqlite_link *link, sqlite3_stmt *stmt, int6
         .frame_length_ms = sqlite3_column_int64(stmt, 11),
         .frame_viewers = (uint32_t)sqlite_column_number(stmt, 12, UINT32_MAX, &sane),
     };
+    row->members = (uint32_t)sqlite_column_number(stmt, 16, UINT32_MAX, &sane);
     row->idle = row->session.len == 0 && sqlite3_column_int(stmt, 15) != 0;
     if (!sane || !read_tallies(link, stmt, 13, &row->frame_groups, &row->frame_countries)) {
         return records_fail(&link->link, ERR_DAMAGED,
@@ -161,18 +162,16 @@ enum err sqlite_audiences(struct records_link *base, struct slice event, struct 
     return err;
 }
 
-/* The number of an audience; ERR_NOT_FOUND. */
-static enum err audience_id(struct sqlite_link *link, struct slice event, struct slice session,
-                            int64_t *id)
+enum err sqlite_audience_id(struct sqlite_link *link, struct slice event, struct slice session,
+                            int64_t *event_id, int64_t *id)
 {
     sqlite3_stmt *stmt;
-    int64_t event_id;
-    enum err err = sqlite_event_id(link, event, &event_id);
+    enum err err = sqlite_event_id(link, event, event_id);
     if (err == ERR_NONE) {
         err = sqlite_prepare(link, SQL_AUDIENCE_FIND, &stmt);
     }
     if (err == ERR_NONE) {
-        sqlite_bind_i64(stmt, 1, event_id);
+        sqlite_bind_i64(stmt, 1, *event_id);
         sqlite_bind_slice(stmt, 2, session);
         err = sqlite_one(link, stmt, id);
     }
@@ -217,8 +216,8 @@ enum err sqlite_frames(struct records_link *base, struct slice event, struct sli
     if (err != ERR_NONE) {
         return err;
     }
-    int64_t id;
-    err = audience_id(link, event, session, &id);
+    int64_t event_id, id;
+    err = sqlite_audience_id(link, event, session, &event_id, &id);
     if (err == ERR_NONE) {
         err = sqlite_prepare(link, SQL_FRAMES, &stmt);
     }
@@ -254,6 +253,25 @@ static enum err find_viewer(struct sqlite_link *link, int64_t event_id, struct s
     }
     return err != ERR_NONE ? err
                            : records_fail(&link->link, ERR_NOT_FOUND, "the viewer never attended");
+}
+
+/* Is it (still, or already) this number's viewer? */
+static enum err expect_viewer(struct sqlite_link *link, int64_t event_id, struct slice viewer,
+                              int64_t viewer_no)
+{
+    sqlite3_stmt *stmt;
+    bool found = false;
+    enum err err = sqlite_prepare(link, SQL_VIEWER_AT, &stmt);
+    if (err != ERR_NONE) {
+        return err;
+    }
+    sqlite_bind_i64(stmt, 1, sqlite_key(event_id, (uint32_t)viewer_no));
+    while (sqlite_row(link, stmt, &err)) {
+        found = slice_equal(sqlite_column_slice(stmt, 0), viewer);
+    }
+    return err != ERR_NONE || found
+               ? err
+               : records_fail(&link->link, ERR_NOT_FOUND, "the viewer never attended");
 }
 
 static enum err each_viewing(struct sqlite_link *link, int64_t event_id, int64_t viewer_no,
@@ -296,8 +314,9 @@ enum err sqlite_viewings(struct records_link *base, struct slice event, struct s
     }
     int64_t event_id;
     err = sqlite_event_id(link, event, &event_id);
-    if (err == ERR_NONE && viewer_no < 0) {
-        err = find_viewer(link, event_id, viewer, &viewer_no);
+    if (err == ERR_NONE) {
+        err = viewer_no < 0 ? find_viewer(link, event_id, viewer, &viewer_no)
+                            : expect_viewer(link, event_id, viewer, viewer_no);
     }
     if (err == ERR_NONE) {
         err = each_viewing(link, event_id, viewer_no, limit, fn, ctx);

@@ -35,7 +35,10 @@ static void batch_init(struct batch *batch, uint32_t first, uint32_t count, bool
         };
     }
     batch->change = (struct change){
-        .audience = {.event = SLICE_LIT("E"), .seq = (uint64_t)mark, .attended = first + count},
+        .audience = {.event = SLICE_LIT("E"),
+                     .seq = (uint64_t)mark,
+                     .members = first + count,
+                     .attended = first + count},
         .members_count = count,
     };
     batch->changes = (struct changes){.changes = &batch->change,

@@ -171,7 +171,7 @@ static void change_audience(struct changes *changes, struct reference_event *eve
     row->session = slice_str(audience->session);
     row->seq = ++reference.seq;
     row->as_of_ms = reference.now_ms;
-    row->attended = audience->members_count;
+    row->members = row->attended = audience->members_count;
     row->peak_count = (uint32_t)pick(audience->members_count + 1u);
     row->peak_ms = reference.now_ms - 1;
     row->frame_start_ms = reference.now_ms / FRAME_MS * FRAME_MS;
@@ -221,7 +221,7 @@ static bool expect_audience(const struct audience_row *is, const struct audience
                             bool idle)
 {
     return slice_equal(is->event, want->event) && slice_equal(is->session, want->session) &&
-           is->seq == want->seq && is->as_of_ms == want->as_of_ms &&
+           is->seq == want->seq && is->as_of_ms == want->as_of_ms && is->members == want->members &&
            is->attended == want->attended && is->logins == want->logins &&
            is->total_ms == want->total_ms && is->peak_count == want->peak_count &&
            is->peak_ms == want->peak_ms && is->frame_start_ms == want->frame_start_ms &&
@@ -462,7 +462,7 @@ static void compare(struct store *store)
 }
 
 /* A commit that finds no room leaves no trace; the same one is made again by the caller. */
-static void fail_first(struct store *store, const struct changes *changes)
+static void fail_first(struct store *store, struct changes *changes)
 {
     const char *hash = "SELECT coalesce(sum(key + viewer_no + end_ms), 0) FROM attendance";
     char sql[64];

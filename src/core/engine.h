@@ -137,7 +137,9 @@ enum figures_outcome {
 /* Forgets a viewer of an event in memory: from now on it counts in nothing but the peak and the
  * frames, which name nobody.  Its heartbeats are refused (PLACE_ERASING) until the pass that tells
  * the record store is committed; then it may come back as a new one.  An input: journal it.
- * *known: it had attended (and is not being erased already).  changes.h, rule 7. */
+ * *known: it had attended (and is not being erased already).  Journal it only if it is known
+ * (engine_viewer says attended): a replay meets rows that are newer than the entry, and would erase
+ * a viewer who came after it.  changes.h, rule 7. */
 enum figures_outcome engine_erase(struct engine *engine, struct slice event, struct slice viewer,
                                   bool *known) WARN_UNUSED;
 /* Forgets a whole event, in memory or not (keep_statistics: its people only).  Until that is

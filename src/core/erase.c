@@ -123,6 +123,7 @@ bool engine_purge(struct engine *engine, struct slice id, bool keep_statistics)
     struct event *event = engine_find_event(engine, id);
     if (event != NULL && event->purging) {
         event->purge_keep &= keep_statistics;
+        event->purge_again = event->purge_begin;
         return true;
     }
     if (event == NULL && engine->events_count >= engine->cfg.events_max) {
@@ -151,6 +152,7 @@ void erase_begin(struct engine *engine)
         event->erasing_begin = event->erasing_count;
         event->purge_begin = event->purging;
         event->purge_begin_keep = event->purge_keep;
+        event->purge_again = false;
     }
 }
 
@@ -241,9 +243,9 @@ void erase_committed(struct engine *engine, const struct changes *changes)
         struct event *event = engine_find_event(engine, changes->purges[i].event);
         ASSERT(event != NULL && event->purging && event->purge_begin);
         event->purge_begin = false;
-        if (event->purge_keep == changes->purges[i].keep_statistics) {
+        if (!event->purge_again) {
             engine->erasing_count--;
             engine_drop_event(engine, event);
-        } /* else the statistics are to go too, meanwhile: with the next full pass */
+        }
     }
 }

@@ -66,8 +66,10 @@ struct event {
     bool purging;           /* a shell: nothing is in it, nothing goes in */
     bool purge_keep;        /* its statistics stay in the record store */
     bool purge_begin;       /* the full pass under way will say so … */
-    bool purge_begin_keep;  /* … and this */
-    bool idle_collected;    /* the part that says "idle" is on its way to the record store */
+    bool purge_again;      /* asked for once more since: one more full pass, or a replay that begins
+                              between the two would purge what came back after the first */
+    bool purge_begin_keep; /* … and this */
+    bool idle_collected;   /* the part that says "idle" is on its way to the record store */
     bool evict_listed;
     struct event *evict_next;
     /* Reserved by engine_place for the batch at hand. */

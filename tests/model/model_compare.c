@@ -180,10 +180,61 @@ static void same_viewer(const struct model *model, struct engine *engine,
     MODEL_SAME("audiences of the viewer", event->id, none, walk.latest, member_of);
 }
 
+static void not_a_viewing(void *ctx, const struct viewer_viewing *viewing)
+{
+    (void)viewing;
+    (*(size_t *)ctx)++;
+}
+
+void model_same_absent(struct engine *engine, struct slice event, struct slice viewer)
+{
+    bool attended;
+    struct slice groups;
+    size_t viewings = 0;
+    MODEL_SAME("absent viewer", event, SLICE_EMPTY,
+               engine_viewer(engine, event, viewer, &attended, &groups, not_a_viewing, &viewings),
+               FIGURES_OK);
+    MODEL_SAME("absent viewer attended", event, SLICE_EMPTY, attended, 0);
+    MODEL_SAME("absent viewer's viewings", event, SLICE_EMPTY, viewings, 0);
+}
+
+static void all_zeros(void *ctx, const struct figures *figures)
+{
+    struct figures want = {.session = figures->session};
+    same_figures(*(struct slice *)ctx, figures, &want);
+}
+
+/* Whatever there was reads as zero until the record store has forgotten it. */
+static void same_purging(struct engine *engine, const struct model_event *event)
+{
+    struct slice id = event->id, none = SLICE_EMPTY;
+    for (size_t a = 0; a < event->audiences_count; a++) {
+        struct slice session = event->audiences[a].session;
+        struct figures figures;
+        MODEL_SAME("figures", id, session, engine_figures(engine, id, session, &figures),
+                   FIGURES_OK);
+        all_zeros(&id, &figures);
+        uint64_t active = 1;
+        size_t frames = 0;
+        struct live live = {0};
+        MODEL_SAME("live", id, session,
+                   engine_live(engine, id, session, &active, live_count, &live), FIGURES_OK);
+        MODEL_SAME("frames", id, session, engine_frames(engine, id, session, count_frame, &frames),
+                   FIGURES_OK);
+        MODEL_SAME("purged", id, session,
+                   active + frames + live.groups.count + live.countries.count, 0);
+    }
+    MODEL_SAME("overview", id, none, engine_overview(engine, id, all_zeros, &id), FIGURES_OK);
+}
+
 static void same_event(const struct model *model, struct engine *engine,
                        const struct model_event *event, uint64_t viewer_at, bool never_collected)
 {
     struct slice none = SLICE_EMPTY;
+    if (event->purging) {
+        same_purging(engine, event);
+        return;
+    }
     for (size_t a = 0; a < event->audiences_count; a++) {
         const struct model_audience *audience = &event->audiences[a];
         struct figures got, want;

@@ -23,4 +23,7 @@ void model_compare(const struct model *model, struct engine *engine, uint64_t vi
 void model_same_frame(struct slice event, struct slice session, const struct frame_row *got,
                       const struct model_frame *want);
 
+/* The engine says that the viewer never came. */
+void model_same_absent(struct engine *engine, struct slice event, struct slice viewer);
+
 #endif

@@ -237,6 +237,120 @@ void model_profile(struct model *model, struct slice id, struct slice viewer, st
     }
 }
 
+/* ---- erasure ---- */
+
+static void member_free(struct model_member *member)
+{
+    free((char *)member->viewer.ptr);
+    free((char *)member->groups.ptr);
+    free(member->viewings);
+}
+
+static void audience_free(struct model_audience *audience)
+{
+    for (size_t i = 0; i < audience->members_count; i++) {
+        member_free(&audience->members[i]);
+    }
+    for (size_t i = 0; i < audience->frames_count; i++) {
+        model_tally_fini(&audience->frames[i].groups);
+        model_tally_fini(&audience->frames[i].countries);
+    }
+    free((char *)audience->session.ptr);
+    free(audience->members);
+    free(audience->frames);
+}
+
+/* With all that is in it. */
+static void event_fini(struct model_event *event)
+{
+    for (size_t v = 0; v < event->audiences[0].members_count; v++) {
+        free((char *)event->groups[v].ptr);
+    }
+    for (size_t a = 0; a < event->audiences_count; a++) {
+        audience_free(&event->audiences[a]);
+    }
+    free(event->audiences);
+    free(event->groups);
+    free((char *)event->id.ptr);
+}
+
+/* Takes element `at` out of an array. */
+static void take_out(void *array, size_t *count, size_t at, size_t size)
+{
+    char *element = (char *)array + at * size;
+    memmove(element, element + size, (--*count - at) * size);
+}
+
+bool model_erase(struct model *model, struct slice id, struct slice viewer)
+{
+    struct model_event *event = find_event(model, id);
+    if (event == NULL || find_member(&event->audiences[0], viewer) == NULL) {
+        return false;
+    }
+    for (size_t a = 0; a < event->audiences_count; a++) {
+        struct model_audience *audience = &event->audiences[a];
+        struct model_member *member = find_member(audience, viewer);
+        if (member == NULL) {
+            continue;
+        }
+        size_t at = (size_t)(member - audience->members);
+        if (a == 0) {
+            size_t count = audience->members_count;
+            free((char *)event->groups[at].ptr);
+            take_out(event->groups, &count, at, sizeof *event->groups);
+        }
+        member_free(member);
+        take_out(audience->members, &audience->members_count, at, sizeof *member);
+    }
+    return true;
+}
+
+/* The sums of who is there are those of who was. */
+static void keep_sums(const struct model *model, struct model_audience *audience)
+{
+    struct figures figures;
+    model_figures(model, audience, &figures);
+    audience->attended_kept = figures.attended;
+    audience->logins_kept = figures.logins;
+    audience->total_kept_ms = figures.total_ms;
+}
+
+static void people_free(struct model_event *event)
+{
+    for (size_t v = 0; v < event->audiences[0].members_count; v++) {
+        free((char *)event->groups[v].ptr);
+    }
+    for (size_t a = 0; a < event->audiences_count; a++) {
+        struct model_audience *audience = &event->audiences[a];
+        for (size_t i = 0; i < audience->members_count; i++) {
+            member_free(&audience->members[i]);
+        }
+        audience->members_count = 0;
+    }
+}
+
+void model_purge(struct model *model, struct slice id, bool keep_statistics)
+{
+    struct model_event *event = event_at(model, id);
+    for (size_t a = 0; a < event->audiences_count; a++) {
+        keep_sums(model, &event->audiences[a]);
+    }
+    people_free(event);
+    event->purge_keep = keep_statistics && (!event->purging || event->purge_keep);
+    event->purging = true;
+}
+
+void model_purged(struct model *model, struct slice id)
+{
+    struct model_event *event = find_event(model, id);
+    event->purging = false;
+    if (!event->purge_keep) {
+        event_fini(event);
+        take_out(model->events, &model->events_count, (size_t)(event - model->events),
+                 sizeof *event);
+    }
+}
+
 /* ---- answers ---- */
 
 void model_figures(const struct model *model, const struct model_audience *audience,
@@ -244,7 +358,9 @@ void model_figures(const struct model *model, const struct model_audience *audie
 {
     *figures = (struct figures){.session = audience->session,
                                 .active = count_alive(model, audience),
-                                .attended = audience->members_count,
+                                .attended = audience->members_count + audience->attended_kept,
+                                .logins = audience->logins_kept + audience->logins_to_go,
+                                .total_ms = audience->total_kept_ms + audience->total_to_go_ms,
                                 .peak_count = audience->peak_count,
                                 .peak_ms = audience->peak_ms};
     for (size_t i = 0; i < audience->members_count; i++) {
@@ -353,35 +469,10 @@ void model_set_windows(struct model *model, const struct engine_windows *windows
     model->windows = *windows;
 }
 
-static void audience_free(struct model_audience *audience)
-{
-    for (size_t i = 0; i < audience->members_count; i++) {
-        free((char *)audience->members[i].viewer.ptr);
-        free((char *)audience->members[i].groups.ptr);
-        free(audience->members[i].viewings);
-    }
-    for (size_t i = 0; i < audience->frames_count; i++) {
-        model_tally_fini(&audience->frames[i].groups);
-        model_tally_fini(&audience->frames[i].countries);
-    }
-    free((char *)audience->session.ptr);
-    free(audience->members);
-    free(audience->frames);
-}
-
 void model_free(struct model *model)
 {
     for (size_t i = 0; i < model->events_count; i++) {
-        struct model_event *event = &model->events[i];
-        for (size_t v = 0; v < event->audiences[0].members_count; v++) {
-            free((char *)event->groups[v].ptr);
-        }
-        for (size_t a = 0; a < event->audiences_count; a++) {
-            audience_free(&event->audiences[a]);
-        }
-        free(event->audiences);
-        free(event->groups);
-        free((char *)event->id.ptr);
+        event_fini(&model->events[i]);
     }
     free(model->events);
     free(model);

@@ -49,6 +49,13 @@ struct model_audience {
     size_t frames_count;
     uint64_t peak_count;
     int64_t peak_ms;
+    /* Of people who are gone, but whose statistics were kept. */
+    uint64_t attended_kept, logins_kept;
+    int64_t total_kept_ms;
+    /* Viewings of viewers being erased that the record store has: they go with its next full pass.
+     * Set by the test. */
+    uint64_t logins_to_go;
+    int64_t total_to_go_ms;
 };
 
 struct model_event {
@@ -56,6 +63,8 @@ struct model_event {
     struct model_audience *audiences; /* [0]: the event's own; sessions by first heartbeat */
     size_t audiences_count;
     struct slice *groups; /* of each member of audiences[0]: packed, what the profile says now */
+    bool purging;         /* until model_purged: counts nothing, whatever is kept */
+    bool purge_keep;
 };
 
 struct model {
@@ -73,6 +82,12 @@ void model_set_windows(struct model *model, const struct engine_windows *windows
 void model_heartbeat(struct model *model, const struct heartbeat *heartbeat);
 void model_profile(struct model *model, struct slice event, struct slice viewer,
                    struct slice groups);
+/* Forgets the viewer, but not what frames and peaks say; false: unknown. */
+bool model_erase(struct model *model, struct slice event, struct slice viewer);
+/* Forgets the event, or (keep_statistics) its viewers. */
+void model_purge(struct model *model, struct slice event, bool keep_statistics);
+/* The record store has forgotten it too. */
+void model_purged(struct model *model, struct slice event);
 
 /* NULL: nobody has seen it. */
 const struct model_event *model_event_find(const struct model *model, struct slice event);

@@ -10,6 +10,8 @@
 struct store_audience {
     struct audience_row row; /* its text belongs to the store */
     struct member_row *members;
+    unsigned char *lacking; /* of each member: an earlier viewing of it was dropped by an erasure
+                               that is to come, and never stored */
     size_t members_count;
     struct viewing_row *viewings; /* earlier ones */
     size_t viewings_count;
@@ -34,8 +36,8 @@ struct model_store {
 struct model_store *model_store_new(void);
 void model_store_free(struct model_store *store);
 
-/* One transaction. */
-void model_store_commit(struct model_store *store, const struct changes *changes);
+/* One transaction; its answer (erased) goes into changes. */
+void model_store_commit(struct model_store *store, struct changes *changes);
 
 /* NULL: never stored. */
 const struct store_event *model_store_find(const struct model_store *store, struct slice event);

@@ -9,11 +9,14 @@
 #include "base/assert.h"
 #include "base/memory.h"
 
-#define VARY "Vary: Origin\r\n"
+#define VARY    "Vary: Origin\r\n"
+#define BETWEEN ", \t" /* origins in the list */
 
 struct origin {
     struct slice front, back; /* back empty: front is all of it; else one label stands between */
     bool wild;
+    size_t lines_len; /* not wild: the lines of its answers */
+    char lines[CORS_ROOM_BYTES];
 };
 
 struct cors {
@@ -21,55 +24,144 @@ struct cors {
     uint32_t count;
     struct origin origins[CORS_ORIGINS_MAX];
     char preflight[CORS_PREFLIGHT_BYTES];
-    char text[]; /* of the origins */
+    char text[]; /* what the slices point into */
 };
 
-static bool is_host_byte(char byte)
+static bool is_lower(char byte)
 {
-    return (byte >= 'a' && byte <= 'z') || (byte >= '0' && byte <= '9') || byte == '-' ||
-           byte == '.';
+    return byte >= 'a' && byte <= 'z';
 }
 
-/* scheme "://" host [":" port], the host with "*." in front where `wild`; an IPv6 address stands in
- * brackets. */
-static bool is_origin(struct slice text, bool *wild)
+static bool is_digit(char byte)
 {
-    size_t at = 0;
-    while (at < text.len && ((text.ptr[at] >= 'a' && text.ptr[at] <= 'z') ||
-                             (at > 0 && strchr("0123456789+-.", text.ptr[at]) != NULL))) {
-        at++;
+    return byte >= '0' && byte <= '9';
+}
+
+/* Browsers take underscores too. */
+static bool is_label_byte(char byte)
+{
+    return is_lower(byte) || is_digit(byte) || byte == '-' || byte == '_';
+}
+
+/* ---- reading an origin: each step moves on, and says what is wrong, or NULL ---- */
+
+struct reader {
+    struct slice text;
+    size_t at;
+    struct slice scheme;
+    bool wild;
+};
+
+static bool reader_more(const struct reader *reader)
+{
+    return reader->at < reader->text.len;
+}
+
+static const char *read_scheme(struct reader *reader)
+{
+    const char *ptr = reader->text.ptr;
+    while (reader_more(reader) && (is_lower(ptr[reader->at]) || is_digit(ptr[reader->at]) ||
+                                   strchr("+-.", ptr[reader->at]) != NULL)) {
+        reader->at++;
     }
-    if (at == 0 || text.len > CORS_ORIGIN_BYTES_MAX || text.len - at < 4 ||
-        memcmp(text.ptr + at, "://", 3) != 0) {
-        return false;
+    reader->scheme = slice_of(ptr, reader->at);
+    struct slice rest = slice_of(ptr + reader->at, reader->text.len - reader->at);
+    if (reader->at == 0 || !is_lower(ptr[0]) || !slice_has_prefix(rest, SLICE_LIT("://"))) {
+        return "it must begin with a scheme in lower case, such as https://";
     }
-    at += 3;
-    *wild = text.len - at > 2 && text.ptr[at] == '*' && text.ptr[at + 1] == '.';
-    at += *wild ? 2 : 0;
-    size_t host = at;
-    if (at < text.len && text.ptr[at] == '[') {
-        while (at < text.len && text.ptr[at] != ']') {
-            at++;
+    reader->at += 3;
+    return NULL;
+}
+
+/* An IPv6 address in brackets. */
+static const char *read_literal(struct reader *reader)
+{
+    const char *ptr = reader->text.ptr;
+    size_t start = ++reader->at;
+    while (reader_more(reader) &&
+           (is_digit(ptr[reader->at]) || ptr[reader->at] == ':' || ptr[reader->at] == '.' ||
+            (ptr[reader->at] >= 'a' && ptr[reader->at] <= 'f'))) {
+        reader->at++;
+    }
+    if (reader->at == start || !reader_more(reader) || ptr[reader->at] != ']') {
+        return "its IPv6 address is not one in lower case and in brackets";
+    }
+    reader->at++;
+    return NULL;
+}
+
+static const char *read_host(struct reader *reader)
+{
+    const char *ptr = reader->text.ptr;
+    struct slice rest = slice_of(ptr + reader->at, reader->text.len - reader->at);
+    if (rest.len > 0 && rest.ptr[0] == '[') {
+        return read_literal(reader);
+    }
+    reader->wild = slice_has_prefix(rest, SLICE_LIT("*."));
+    reader->at += reader->wild ? 2 : 0;
+    for (;;) {
+        size_t label = reader->at;
+        while (reader_more(reader) && is_label_byte(ptr[reader->at])) {
+            reader->at++;
         }
-        at++;
-    } else {
-        while (at < text.len && is_host_byte(text.ptr[at])) {
-            at++;
+        if (reader->at == label || reader->at - label > 63) {
+            return "its host must be names of a-z 0-9 - _ with dots between; "
+                   "a * stands only for the whole first one";
         }
-    }
-    if (at == host || at > text.len) {
-        return false;
-    }
-    if (at < text.len && text.ptr[at] == ':') {
-        size_t port = ++at;
-        while (at < text.len && text.ptr[at] >= '0' && text.ptr[at] <= '9') {
-            at++;
+        if (!reader_more(reader) || ptr[reader->at] != '.') {
+            return NULL;
         }
-        if (at == port) {
-            return false;
-        }
+        reader->at++;
     }
-    return at == text.len;
+}
+
+static const char *read_port(struct reader *reader)
+{
+    if (!reader_more(reader) || reader->text.ptr[reader->at] != ':') {
+        return NULL;
+    }
+    const char *digits = reader->text.ptr + ++reader->at;
+    uint32_t port = 0;
+    size_t len = 0;
+    for (; reader_more(reader) && is_digit(digits[len]) && len < 6; len++) {
+        port = port * 10 + (uint32_t)(digits[len] - '0');
+        reader->at++;
+    }
+    if (len == 0 || len > 5 || digits[0] == '0' || port > 65535) {
+        return "its port must be a number from 1 to 65535";
+    }
+    if ((port == 443 && slice_equal(reader->scheme, SLICE_LIT("https"))) ||
+        (port == 80 && slice_equal(reader->scheme, SLICE_LIT("http")))) {
+        return "browsers leave the scheme's own port out, so it would never match";
+    }
+    return NULL;
+}
+
+/* What keeps the text from being an origin, or NULL. */
+static const char *origin_fault(struct slice text, bool *wild)
+{
+    struct reader reader = {.text = text};
+    if (text.len > CORS_ORIGIN_BYTES_MAX) {
+        return "it is longer than 255 bytes";
+    }
+    const char *fault = read_scheme(&reader);
+    fault = fault == NULL ? read_host(&reader) : fault;
+    fault = fault == NULL ? read_port(&reader) : fault;
+    if (fault == NULL && reader_more(&reader)) {
+        fault = "an origin ends after host and port, in lower case, without a path or a slash";
+    }
+    *wild = reader.wild;
+    return fault;
+}
+
+static size_t write_lines(struct slice origin, char room[CORS_ROOM_BYTES])
+{
+    int len = snprintf(room, CORS_ROOM_BYTES,
+                       "Access-Control-Allow-Origin: %.*s\r\n"
+                       "Access-Control-Expose-Headers: Retry-After\r\n" VARY,
+                       SLICE_ARG(origin));
+    ASSERT(len > 0 && len < CORS_ROOM_BYTES);
+    return (size_t)len;
 }
 
 static bool add_origin(struct cors *cors, struct slice text, char *why, size_t why_bytes)
@@ -79,11 +171,10 @@ static bool add_origin(struct cors *cors, struct slice text, char *why, size_t w
         return true;
     }
     bool wild = false;
-    if (!is_origin(text, &wild)) {
-        snprintf(why, why_bytes,
-                 "\"%.*s\" is no origin; write https://app.example.com, in lower case and without "
-                 "a path",
-                 text.len < 80 ? (int)text.len : 80, text.ptr);
+    const char *fault = origin_fault(text, &wild);
+    if (fault != NULL) {
+        snprintf(why, why_bytes, "\"%.*s\" is no origin like https://app.example.com: %s",
+                 text.len < 80 ? (int)text.len : 80, text.ptr, fault);
         return false;
     }
     if (cors->count == CORS_ORIGINS_MAX) {
@@ -97,6 +188,8 @@ static bool add_origin(struct cors *cors, struct slice text, char *why, size_t w
         size_t star = (size_t)((const char *)memchr(text.ptr, '*', text.len) - text.ptr);
         origin->front = slice_of(text.ptr, star);
         origin->back = slice_of(text.ptr + star + 1, text.len - star - 1);
+    } else {
+        origin->lines_len = write_lines(text, origin->lines);
     }
     return true;
 }
@@ -112,8 +205,8 @@ struct cors *cors_new(const char *origins, int64_t max_age_ms, char *why, size_t
              "Access-Control-Max-Age: %lld\r\n",
              (long long)(max_age_ms / 1000));
     for (char *at = cors->text; *at != '\0';) {
-        at += strspn(at, ", ");
-        size_t item = strcspn(at, ", ");
+        at += strspn(at, BETWEEN);
+        size_t item = strcspn(at, BETWEEN);
         if (item > 0 && !add_origin(cors, slice_of(at, item), why, why_bytes)) {
             free(cors);
             return NULL;
@@ -140,24 +233,22 @@ static bool matches(const struct origin *origin, struct slice text)
     }
     const char *label = text.ptr + origin->front.len;
     for (size_t i = 0; i < text.len - fixed; i++) {
-        if (!is_host_byte(label[i]) || label[i] == '.') {
+        if (!is_label_byte(label[i])) {
             return false;
         }
     }
     return true;
 }
 
-static bool may_call(const struct cors *cors, struct slice origin)
+/* The one in the list that lets this Origin call, or NULL. */
+static const struct origin *find(const struct cors *cors, struct slice text)
 {
-    if (cors->any) {
-        return true;
-    }
-    for (uint32_t i = 0; i < cors->count; i++) {
-        if (matches(&cors->origins[i], origin)) {
-            return true;
+    for (uint32_t i = 0; text.len <= CORS_ORIGIN_BYTES_MAX && i < cors->count; i++) {
+        if (matches(&cors->origins[i], text)) {
+            return &cors->origins[i];
         }
     }
-    return false;
+    return NULL;
 }
 
 struct slice cors_headers(const struct cors *cors, struct slice origin, char room[CORS_ROOM_BYTES])
@@ -166,19 +257,18 @@ struct slice cors_headers(const struct cors *cors, struct slice origin, char roo
         return SLICE_LIT("Access-Control-Allow-Origin: *\r\n"
                          "Access-Control-Expose-Headers: Retry-After\r\n");
     }
-    /* One that matches holds no byte but those of an origin: nothing to inject. */
-    if (origin.len > CORS_ORIGIN_BYTES_MAX || !may_call(cors, origin)) {
+    const struct origin *listed = find(cors, origin);
+    if (listed == NULL) {
         return SLICE_LIT(VARY);
     }
-    int len = snprintf(room, CORS_ROOM_BYTES,
-                       "Access-Control-Allow-Origin: %.*s\r\n"
-                       "Access-Control-Expose-Headers: Retry-After\r\n" VARY,
-                       (int)origin.len, origin.ptr);
-    ASSERT(len > 0 && len < CORS_ROOM_BYTES);
-    return slice_of(room, (size_t)len);
+    if (!listed->wild) {
+        return slice_of(listed->lines, listed->lines_len);
+    }
+    return slice_of(room, write_lines(origin, room));
 }
 
 struct slice cors_preflight(const struct cors *cors, struct slice origin)
 {
-    return may_call(cors, origin) ? slice_str(cors->preflight) : SLICE_EMPTY;
+    bool may_call = cors->any || find(cors, origin) != NULL;
+    return may_call ? slice_str(cors->preflight) : SLICE_EMPTY;
 }

@@ -174,9 +174,9 @@ static void handle(void *ctx, struct http_exchange *exchange)
                         .worker = worker,
                         .scratch = {.bytes = worker->scratch, .size = SCRATCH_BYTES}};
     struct route_match match;
-    if (api->config.cors != NULL && exchange->request.origin.len > 0) {
+    if (api->config.cors != NULL) { /* also without an Origin: a cache must know that it matters */
         exchange->headers =
-            cors_headers(api->config.cors, exchange->request.origin, worker->cors_room);
+            cors_headers(api->config.cors, exchange->request.origin, exchange->headers_room);
     }
     if (worker->stopping) {
         call_problem(&call, 503, NULL, "the server is stopping");
@@ -204,8 +204,7 @@ static void handle(void *ctx, struct http_exchange *exchange)
 
 static bool slice_has_suffix(struct slice s, struct slice suffix)
 {
-    return s.len >= suffix.len &&
-           memcmp(s.ptr + s.len - suffix.len, suffix.ptr, suffix.len) == 0;
+    return s.len >= suffix.len && memcmp(s.ptr + s.len - suffix.len, suffix.ptr, suffix.len) == 0;
 }
 
 /* By the path alone, before it is routed: what is none of ours still gets its 404 and not a 413. */

@@ -53,10 +53,9 @@ struct api_worker {
     struct rate *rate;              /* of each viewer's heartbeats */
     struct shared_question *shared; /* under way (shared.h); so many */
     uint32_t shared_count;
-    struct list reports;             /* under way (report.c) */
-    bool handed_on;                  /* some of them in this turn */
-    bool stopping;                   /* answer 503, and touch live/ only for what it still has */
-    char cors_room[CORS_ROOM_BYTES]; /* header lines for the request at hand */
+    struct list reports; /* under way (report.c) */
+    bool handed_on;      /* some of them in this turn */
+    bool stopping;       /* answer 503, and touch live/ only for what it still has */
     char scratch[SCRATCH_BYTES];
     /* written by the worker, read by any */
     alignas(64) _Atomic(struct http_worker *) http; /* NULL until it runs */
@@ -172,6 +171,7 @@ struct question {
     char event[EVENT_ID_BYTES_MAX]; /* these two hold ids that had to be decoded */
     char other[VIEWER_ID_BYTES_MAX];
 };
+static_assert(CORS_ROOM_BYTES <= HTTP_HEADERS_ROOM, "lines stay until their own answer");
 static_assert(sizeof(struct question) <= HTTP_USER_BYTES, "a question fits its exchange");
 static_assert(SESSION_ID_BYTES_MAX <= VIEWER_ID_BYTES_MAX, "a path has a session or a viewer");
 

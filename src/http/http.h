@@ -36,7 +36,8 @@ enum http_method {
 /* Headers that are kept: the fixed ones, and up to HTTP_WATCHED_MAX more by configured name. */
 #define HTTP_WATCHED_MAX 6
 /* Room for the handler's own state in each exchange: no allocation for a heartbeat. */
-#define HTTP_USER_BYTES 768
+#define HTTP_USER_BYTES   768
+#define HTTP_HEADERS_ROOM 384
 
 struct http_request {
     enum http_method method;
@@ -58,6 +59,7 @@ struct http_exchange {
     bool gone;            /* streaming: the peer is gone; only http_stream_end is left to call */
     alignas(
         16) unsigned char user[HTTP_USER_BYTES]; /* the handler's, zeroed when a request starts */
+    char headers_room[HTTP_HEADERS_ROOM]; /* the handler's, not zeroed: where `headers` may lie */
 };
 
 struct http_config {

@@ -16,6 +16,8 @@
 
 #include "tap.h"
 
+#define FAKE_OTHERS 4
+
 static struct {
     struct api *api;
     struct http_handler handler;
@@ -30,6 +32,17 @@ static struct {
         char type[64], headers[256], field[64];
         char *body;
     } answer;
+    /* an answer in pieces */
+    struct {
+        bool begun, ended, complete;
+        char type[64], headers[256];
+        char *body; /* NUL-terminated */
+        size_t len;
+        size_t pending; /* what the next write says */
+    } stream;
+    /* Further exchanges, for those that wait for one answer together. */
+    struct http_exchange others[FAKE_OTHERS];
+    int other_status[FAKE_OTHERS]; /* 0: not answered */
 } fake;
 
 /* ---- live/ ---- */
@@ -116,8 +129,23 @@ static void fake_answer(int status, const char *type, struct slice headers, stru
     memset(fake.exchange.user, 0xdd, sizeof fake.exchange.user);
 }
 
+/* One of the further exchanges: only that it is answered once, and how. */
+static bool fake_other(struct http_exchange *exchange, int status)
+{
+    if (exchange < fake.others || exchange >= fake.others + FAKE_OTHERS) {
+        return false;
+    }
+    assert_int_equal(fake.other_status[exchange - fake.others], 0);
+    fake.other_status[exchange - fake.others] = status;
+    memset(exchange->user, 0xdd, sizeof exchange->user);
+    return true;
+}
+
 void http_respond(struct http_exchange *exchange, const struct http_response *response)
 {
+    if (fake_other(exchange, response->status)) {
+        return;
+    }
     assert_ptr_equal(exchange, &fake.exchange);
     fake_answer(response->status, response->content_type, response->headers, response->body);
 }
@@ -125,6 +153,9 @@ void http_respond(struct http_exchange *exchange, const struct http_response *re
 void http_problem_headers(struct http_exchange *exchange, int status, const char *field,
                           const char *detail, struct slice headers)
 {
+    if (fake_other(exchange, status)) {
+        return;
+    }
     assert_ptr_equal(exchange, &fake.exchange);
     assert_true(status >= 400 && detail != NULL && detail[0] != '\0');
     fake_answer(status, "application/problem+json", headers, slice_str(detail));
@@ -134,6 +165,36 @@ void http_problem_headers(struct http_exchange *exchange, int status, const char
 void http_problem(struct http_exchange *exchange, int status, const char *field, const char *detail)
 {
     http_problem_headers(exchange, status, field, detail, SLICE_EMPTY);
+}
+
+void http_stream_begin(struct http_exchange *exchange, const struct http_response *head)
+{
+    assert_ptr_equal(exchange, &fake.exchange);
+    assert_false(fake.stream.begun);
+    assert_int_equal(fake.answer.status, 0);
+    assert_int_equal(head->status, 200);
+    fake.stream.begun = true;
+    snprintf(fake.stream.type, sizeof fake.stream.type, "%s", head->content_type);
+    snprintf(fake.stream.headers, sizeof fake.stream.headers, "%.*s", SLICE_ARG(head->headers));
+    fake.stream.body = memory_zalloc(1);
+}
+
+size_t http_stream_write(struct http_exchange *exchange, struct slice bytes)
+{
+    assert_true(fake.stream.begun && !fake.stream.ended && !exchange->gone);
+    fake.stream.body = memory_resize(fake.stream.body, fake.stream.len + bytes.len + 1);
+    memcpy(fake.stream.body + fake.stream.len, bytes.ptr, bytes.len);
+    fake.stream.len += bytes.len;
+    fake.stream.body[fake.stream.len] = '\0';
+    return fake.stream.pending;
+}
+
+void http_stream_end(struct http_exchange *exchange, bool complete)
+{
+    assert_true(fake.stream.begun && !fake.stream.ended);
+    fake.stream.ended = true;
+    fake.stream.complete = complete;
+    memset(exchange->user, 0xdd, sizeof exchange->user);
 }
 
 void http_worker_wake(struct http_worker *worker)
@@ -188,6 +249,7 @@ static int fake_stop(void **state)
 {
     (void)state;
     free(fake.answer.body);
+    free(fake.stream.body);
     api_free(fake.api);
     return 0;
 }
@@ -204,6 +266,8 @@ static struct http_request *fake_new(enum http_method method, const char *target
 {
     free(fake.answer.body);
     memset(&fake.answer, 0, sizeof fake.answer);
+    free(fake.stream.body);
+    memset(&fake.stream, 0, sizeof fake.stream);
     memset(&fake.exchange, 0, sizeof fake.exchange);
     fake.submitted = NULL;
     fake.exchange.worker_ctx = fake.worker;

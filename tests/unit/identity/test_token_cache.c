@@ -256,7 +256,7 @@ static void test_second_chance(void **state)
 #define THREADS 4
 struct shared {
     struct tokens *tokens;
-    char *good[64];        /* of the key that stays */
+    char *good[64];        /* of the keys that stay */
     char *old[8], *new[8]; /* of the key that is swapped */
     _Atomic bool stop;
     _Atomic uint64_t rounds;
@@ -284,13 +284,20 @@ static void *verifier(void *argument)
     return NULL;
 }
 
-static char *set_of(const struct maker *staying, const struct maker *swapped, const char *kid)
+/* A key of each algorithm, by the name of which it goes, and one more. */
+static char *set_of(const struct maker *swapped, const char *kid)
 {
-    char *a = maker_jwk(staying), *b = maker_jwk(swapped);
-    char *text = malloc(strlen(a) + strlen(b) + 128);
-    sprintf(text, "{\"keys\":[{%s,\"kid\":\"stays\"},{%s,\"kid\":\"%s\"}]}", a, b, kid);
-    free(a);
-    free(b);
+    char *text = malloc(16384), *at = text;
+    at += sprintf(at, "{\"keys\":[");
+    for (int kind = 0; kind < MAKE_KINDS; kind++) {
+        char *members = maker_jwk(maker_of((enum maker_kind)kind));
+        at += sprintf(at, "{%s,\"kid\":\"%s\",\"alg\":\"%s\"},", members, maker_names[kind],
+                      maker_names[kind]);
+        free(members);
+    }
+    char *members = maker_jwk(swapped);
+    sprintf(at, "{%s,\"kid\":\"%s\"}]}", members, kid);
+    free(members);
     return text;
 }
 
@@ -299,18 +306,18 @@ static char *set_of(const struct maker *staying, const struct maker *swapped, co
 static void test_threads(void **state)
 {
     (void)state;
+    struct maker first = {.kind = MAKE_EDDSA, .pkey = maker_pkey(MAKE_EDDSA)};
     struct maker second = {.kind = MAKE_EDDSA, .pkey = maker_pkey(MAKE_EDDSA)};
-    const struct maker *first = maker_of(MAKE_EDDSA);
     static struct shared shared;
     pthread_t threads[THREADS];
-    char *sets[] = {set_of(maker_of(MAKE_HS256), first, "old"),
-                    set_of(maker_of(MAKE_HS256), &second, "new")};
+    char *sets[] = {set_of(&first, "old"), set_of(&second, "new")};
     for (unsigned i = 0; i < 64; i++) {
         char claims[64];
         snprintf(claims, sizeof claims, "{\"sub\":\"v%u\"}", i);
-        shared.good[i] = maker_token(maker_of(MAKE_HS256), i % 2 ? "stays" : NULL, claims);
+        enum maker_kind kind = (enum maker_kind)(i % MAKE_KINDS);
+        shared.good[i] = maker_token(maker_of(kind), i % 2 ? maker_names[kind] : NULL, claims);
         if (i < 8) {
-            shared.old[i] = maker_token(first, "old", claims);
+            shared.old[i] = maker_token(&first, "old", claims);
             shared.new[i] = maker_token(&second, "new", claims);
         }
     }
@@ -354,6 +361,7 @@ static void test_threads(void **state)
         }
     }
     free(sets[0]), free(sets[1]);
+    EVP_PKEY_free(first.pkey);
     EVP_PKEY_free(second.pkey);
 }
 

@@ -14,6 +14,8 @@ struct engine_config settings_engine_config(const struct settings *settings)
         .events_max = (uint32_t)settings->events_max,
         .sessions_max = (uint32_t)settings->sessions_max,
         .viewers_max = (uint32_t)settings->viewers_max,
+        .all_audiences_max = (uint32_t)settings->all_sessions_max,
+        .all_viewers_max = (uint32_t)settings->all_viewers_max,
         .backlog_max = (uint32_t)settings->backlog_max,
     };
 }

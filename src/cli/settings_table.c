@@ -365,7 +365,7 @@ const struct setting settings_table[] = {
     {.name = "token-bytes-max",
      BYTES(token_bytes_max, "4k", 64, 12 * KIB),
      .commands = SERVE,
-     .prose = "The largest token."},
+     .prose = "The largest token that is looked at."},
     {.name = "token-cache-max",
      INTEGER(token_cache_max, "1000000", 0, 100000000),
      .commands = SERVE,

@@ -1,8 +1,10 @@
 /* version.c -- novabeat version: this program, its compiler, its libraries. */
 #include <stdio.h>
 
+#include <cjose/cjose.h>
 #include <jansson.h>
 #include <llhttp.h>
+#include <openssl/crypto.h>
 #include <sodium.h>
 #include <sqlite3.h>
 
@@ -27,5 +29,7 @@ int command_version(const struct settings *settings, int argc, char **argv)
            LLHTTP_VERSION_PATCH);
     printf("  libsodium %s\n", sodium_version_string());
     printf("  jansson   %s\n", JANSSON_VERSION);
+    printf("  cjose     %s\n", cjose_version());
+    printf("  openssl   %s\n", OpenSSL_version(OPENSSL_VERSION_STRING));
     return EXIT_WELL;
 }

@@ -197,6 +197,16 @@ static void test_wrong_values(void **state)
                  "records: postgresql://h/d is not built in yet; write sqlite");
     assert_wrong(COMMAND_SERVE, "--records x", "records: x is neither sqlite nor postgresql://…");
     assert_wrong(COMMAND_SERVE, "--session-pattern=", "session-pattern:  must not be empty");
+    assert_wrong(COMMAND_SERVE, "--token-viewer-claim=", "token-viewer-claim:  must not be empty");
+    assert_wrong(COMMAND_SERVE, "--token-secret 0123456789012345678901234567890",
+                 "token-secret: must have at least 32 bytes (RFC 7518, 3.2)");
+    assert_wrong(COMMAND_SERVE, "--token-rsa RS512", "token-rsa: RS512 is not RS256 or PS256");
+    assert_wrong(COMMAND_SERVE, "--cors-origins https://app.example.com/",
+                 "cors-origins: \"https://app.example.com/\" is no origin like "
+                 "https://app.example.com: an origin ends after host and port, in lower case, "
+                 "without a path or a slash");
+    assert_wrong(COMMAND_KEYS, "--role reader",
+                 "role: reader is not a list of read, ingest and admin");
 }
 
 static void test_listen(void **state)
@@ -471,14 +481,19 @@ static void test_relations(void **state)
     assert_read(COMMAND_SERVE, "--auth none --leaving-window 65s --alive-window 65s "
                                "--hidden-window 65s --viewing-gap 65s");
     settings_fini(&settings);
+    assert_wrong(COMMAND_SERVE, "--profiles-query SELECT",
+                 "profiles-query: needs profiles-database");
+    assert_wrong(COMMAND_SERVE, "--profiles-database users.db",
+                 "profiles-database: needs profiles-query");
 }
 
 static void test_auth(void **state)
 {
     (void)state;
-    assert_wrong(COMMAND_SERVE, "",
-                 "auth: jwt comes with a later version; say --auth none for now (development: "
-                 "whoever reaches the server can send heartbeats for anybody)");
+    assert_read(COMMAND_SERVE, "");
+    settings_fini(&settings);
+    assert_read(COMMAND_SERVE, "--listen 0.0.0.0:8080"); /* tokens and keys guard it */
+    settings_fini(&settings);
     assert_wrong(COMMAND_SERVE, "--auth none --listen 0.0.0.0:8080",
                  "auth: none serves on loopback addresses only, and listen is 0.0.0.0:8080; say "
                  "--auth-none-anywhere if everybody who reaches it may send for anybody");

@@ -51,12 +51,14 @@ struct http_request {
 };
 
 struct http_exchange {
+    struct slice headers; /* complete header lines that every answer to this request gets besides
+                             its own (CORS); set by the handler, must outlive the answer (of a
+                             stream: http_stream_begin).  With the answer's own: 8 KiB at most */
+    bool gone;            /* streaming: the peer is gone; only http_stream_end is left to call */
+    /* first is what every answer reads: one cache line with the method */
     struct http_request request;
     struct sockaddr_storage peer; /* of the socket */
     void *worker_ctx;             /* what http_handler.worker_start returned */
-    struct slice headers; /* complete header lines that every answer to this request gets besides
-                             its own (CORS); set by the handler, must outlive the answer */
-    bool gone;            /* streaming: the peer is gone; only http_stream_end is left to call */
     alignas(
         16) unsigned char user[HTTP_USER_BYTES]; /* the handler's, zeroed when a request starts */
     char headers_room[HTTP_HEADERS_ROOM]; /* the handler's, not zeroed: where `headers` may lie */
@@ -111,10 +113,18 @@ void http_respond(struct http_exchange *exchange, const struct http_response *re
  * ignored; chunked, or up to the close for an HTTP/1.0 peer; a HEAD request gets the head alone),
  * write as much as is wanted, end.  The exchange, and its request's slices, stay until
  * http_stream_end.  After a write that left HTTP_STREAM_LOW bytes or more pending, write no more
- * until stream_ready is called: so memory is bounded by the pieces.  write-timeout closes the
- * connection of a peer that does not read: `gone` is set and stream_ready called.
- * complete = false: something failed half-way; the connection is closed without the last chunk, so
- * that the peer sees that it is not whole. */
+ * until stream_ready is called: so memory is bounded by the pieces.  Each write is a chunk and, if
+ * the peer keeps up, a system call: gather small pieces to some 16 to 64 KiB.  Status 204 and 304
+ * are not for streams.
+ * A peer that resets, does not read for write-timeout, or would have more than output_bytes_max
+ * pending is gone: `gone` is set and stream_ready called once (from the loop, never from inside one
+ * of these calls; not at all if http_stream_end comes first).  To one that is gone a write does
+ * nothing and returns HTTP_STREAM_LOW.  http_stream_end must be called all the same, exactly once.
+ * A peer that closed without a reset is noticed at the second write after it: one that sends
+ * seldom should send something now and then (server-sent events: a comment).
+ * complete = false: something failed half-way; the connection is closed without the last chunk (to
+ * an HTTP/1.0 peer: reset), so that the peer sees that it is not whole.  Draining does not end
+ * streams: that is for whoever writes them. */
 #define HTTP_STREAM_LOW (256u << 10)
 void http_stream_begin(struct http_exchange *exchange, const struct http_response *head);
 /* Bytes pending after it. */

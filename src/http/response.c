@@ -48,17 +48,22 @@
     X(505, "HTTP Version Not Supported")                                                           \
     X(507, "Insufficient Storage")
 
-const char *response_reason(int status)
+static struct slice reason_of(int status)
 {
     switch (status) {
 #define STATUS_CASE(number, text)                                                                  \
     case number:                                                                                   \
-        return text;
+        return SLICE_LIT(text);
         STATUS_LIST(STATUS_CASE)
 #undef STATUS_CASE
     default:
-        return "Status";
+        return SLICE_LIT("Status");
     }
+}
+
+const char *response_reason(int status)
+{
+    return reason_of(status).ptr;
 }
 
 static void two_digits(char *at, int number)
@@ -127,8 +132,8 @@ size_t response_head(const struct http_response *response, const struct response
     char *at = PUT_LIT(buffer, "HTTP/1.1 ");
     at = put_number(at, (uint64_t)response->status);
     *at++ = ' ';
-    const char *reason = response_reason(response->status);
-    at = put(at, reason, strlen(reason));
+    struct slice reason = reason_of(response->status);
+    at = put(at, reason.ptr, reason.len);
     at = PUT_LIT(at, "\r\n");
     at = put(at, frame->date, RESPONSE_DATE_BYTES);
     if (response->content_type != NULL && !bodyless) {

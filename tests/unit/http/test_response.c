@@ -67,6 +67,34 @@ static void test_without_body(void **state)
     assert_int_equal(body.len, 0);
 }
 
+/* Of unknown length; and the lines of the exchange behind those of the answer. */
+static void test_in_pieces(void **state)
+{
+    (void)state;
+    static char date[RESPONSE_DATE_BYTES];
+    struct slice body;
+    const struct http_response response = {.status = 200,
+                                           .content_type = "text/csv",
+                                           .headers = SLICE_LIT("A: a\r\n"),
+                                           .body = SLICE_LIT("never sent")};
+    struct response_frame frame = {
+        .date = date, .end = RESPONSE_CHUNKED, .headers = SLICE_LIT("B: b\r\n")};
+    response_date(784111777, date);
+    size_t len = response_head(&response, &frame, buffer, &body);
+    assert_true(len <= response_head_bytes_max(&response, &frame));
+    expect_text(slice_of(buffer, len),
+                "HTTP/1.1 200 OK\r\n" DATE "Content-Type: text/csv\r\nTransfer-Encoding: "
+                "chunked\r\nA: a\r\nB: b\r\n\r\n");
+    assert_int_equal(body.len, 0);
+    frame.end = RESPONSE_CLOSE;
+    frame.close = true;
+    len = response_head(&response, &frame, buffer, &body);
+    expect_text(slice_of(buffer, len),
+                "HTTP/1.1 200 OK\r\n" DATE "Content-Type: text/csv\r\nConnection: close\r\nA: "
+                "a\r\nB: b\r\n\r\n");
+    assert_int_equal(body.len, 0);
+}
+
 static void test_dates(void **state)
 {
     (void)state;
@@ -127,11 +155,9 @@ static void test_problem_is_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_heads),
-        cmocka_unit_test(test_without_body),
-        cmocka_unit_test(test_dates),
-        cmocka_unit_test(test_problem),
-        cmocka_unit_test(test_problem_is_bounded),
+        cmocka_unit_test(test_heads),     cmocka_unit_test(test_without_body),
+        cmocka_unit_test(test_in_pieces), cmocka_unit_test(test_dates),
+        cmocka_unit_test(test_problem),   cmocka_unit_test(test_problem_is_bounded),
     };
     return tap_run(tests);
 }

@@ -472,6 +472,7 @@ static void test_peers_that_vanish(void **state)
     serve();
     for (int round = 0; round < 20; round++) {
         unsigned ended = atomic_load(&seen.ended);
+        atomic_store(&seen.pending_max, 0);
         dial_slow(&one);
         dial(&two);
         ask(&one, 100u << 20, 10000, "");

@@ -160,7 +160,7 @@ static void unknown_path(struct call *call)
 {
     const struct http_request *request = &call->exchange->request;
     if (request->method == HTTP_OPTIONS && slice_equal(request->path, SLICE_LIT("*"))) {
-        other_method(call, 1u << HTTP_GET | 1u << HTTP_POST | 1u << HTTP_PUT);
+        other_method(call, 1u << HTTP_GET | 1u << HTTP_POST | 1u << HTTP_PUT | 1u << HTTP_DELETE);
         return;
     }
     call_problem(call, 404, NULL, "there is nothing at this path");

@@ -68,7 +68,7 @@ def test_unknown_paths(server):
     for path in ("/nothing", "/analytics", "/analytics/", "/analytics/events/bad/nothing",
                  "/analytics/events/bad/heartbeat/", "/analytics/events/bad/heartbeat/more",
                  "/analytics/events//heartbeat", "//analytics/events/bad/heartbeat",
-                 "/analytics/events/bad/sessions/s", "/Analytics/events/bad/heartbeat",
+                 "/analytics/events/bad/sessions/s/x", "/Analytics/events/bad/heartbeat",
                  "/analytics/events/bad/sessions/s/heartbeat", "/analytics/events/bad/../bad/live",
                  "/%61nalytics/events/bad/heartbeat", "/healthz/", "/metricsx"):
         problem(server.get(path), 404)

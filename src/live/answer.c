@@ -145,21 +145,42 @@ void answer_done(struct live_query *query)
     }
 }
 
-/* On to a thread that may block. */
-static void pass_on(struct live *live, struct live_query *query)
+bool answer_write(struct live *live, struct live_query *query)
+{
+    query->asked_ms = clock_mono_ms();
+    if (!work_put(&live->writes, &query->request, WRITES_MAX)) {
+        return false;
+    }
+    pthread_mutex_lock(&live->part_lock); /* the records thread waits for parts and writing */
+    pthread_cond_broadcast(&live->part_changed);
+    pthread_mutex_unlock(&live->part_lock);
+    return true;
+}
+
+void answer_pass_on(struct live *live, struct live_query *query)
 {
     query->part = live->parts_collected;
     query->asked_ms = clock_mono_ms();
-    bool writes = query->kind == LIVE_PROFILE_PUT || query->kind == LIVE_WRITE;
-    if (!work_put(writes ? &live->writes : &live->reads, &query->request,
-                  writes ? WRITES_MAX : READS_MAX)) {
+    if (!work_put(&live->reads, &query->request, READS_MAX)) {
         query->status = LIVE_BUSY;
         answer_done(query);
-    } else if (writes) {
-        pthread_mutex_lock(&live->part_lock); /* the records thread waits for parts and writing */
-        pthread_cond_broadcast(&live->part_changed);
-        pthread_mutex_unlock(&live->part_lock);
     }
+}
+
+/* Writing is answered by the records thread, behind all that was asked before. */
+static void write_later(struct live *live, struct live_query *query)
+{
+    bool is_put = query->kind == LIVE_PROFILE_PUT;
+    if (is_put && live->options.profiles.query != NULL) {
+        query->status = LIVE_REFUSED; /* they are the platform's own */
+    } else if (erasures_hold(live, query->event, is_put ? query->viewer : SLICE_EMPTY)) {
+        query->status = LIVE_ERASING;
+    } else if (answer_write(live, query)) {
+        return;
+    } else {
+        query->status = LIVE_BUSY;
+    }
+    answer_done(query);
 }
 
 static enum figures_outcome figures_of(struct live *live, struct live_query *query)
@@ -217,17 +238,26 @@ void answer_query(struct live *live, struct live_query *query)
         keep_events(query);
         break;
     case LIVE_PROFILE_PUT:
-    case LIVE_PROFILE_GET:
+    case LIVE_WRITE:
+        write_later(live, query);
+        return;
     case LIVE_ERASE:
     case LIVE_PURGE:
+        erasures_ask(live, query);
+        return;
     case LIVE_READ:
-    case LIVE_WRITE:
+        if (query->fresh) {
+            passes_wait(live, query);
+            return;
+        }
+        break;
+    case LIVE_PROFILE_GET:
         break;
     }
     if (outcome == FIGURES_OK) {
         answer_done(query);
     } else {
-        pass_on(live, query);
+        answer_pass_on(live, query);
     }
 }
 

@@ -12,8 +12,9 @@
 #include <unistd.h>
 
 /* What options leave 0. */
-#define EVENT_TIMEOUT_MS 10000
-#define STOP_TIMEOUT_MS  60000
+#define EVENT_TIMEOUT_MS   10000
+#define STOP_TIMEOUT_MS    60000
+#define RETAIN_INTERVAL_MS 60000
 
 /* ---- ports ---- */
 
@@ -153,10 +154,17 @@ static void init_state(struct live *live)
                  (long long)(live->store.last_ms - wall_us / 1000));
     }
     live->settings_due = true;
+    if (live->store.journal_remembers) { /* from here on another segment, and the old ones can go */
+        journal_turn(live->journal);
+        live->record_wanted = true;
+    }
     live->flush_ms = mono_ms;
     live->full_ms = mono_ms; /* a full pass at once: it shortens the next recovery */
     live->payload = memory_alloc(JOURNAL_RECORD_BYTES_MAX);
     live->waiting.hash_key = live->store.cfg.hash_key;
+    erasures_recovered(live, live->store.erasures);
+    live->store.erasures = NULL;
+    atomic_store(&live->now_ms, live->store.last_ms);
     atomic_store(&live->stop_by_ms, INT64_MAX);
     pthread_mutex_init(&live->messages_lock, NULL);
     pthread_mutex_init(&live->sync_lock, NULL);
@@ -202,6 +210,9 @@ enum err live_start(const struct live_options *options, struct live **out, char 
     if (options->stop_timeout_ms == 0) {
         live->options.stop_timeout_ms = STOP_TIMEOUT_MS;
     }
+    if (options->retain_interval_ms == 0) {
+        live->options.retain_interval_ms = RETAIN_INTERVAL_MS;
+    }
     struct store_options store_options = {
         .data = options->data,
         .records = options->records,
@@ -213,6 +224,15 @@ enum err live_start(const struct live_options *options, struct live **out, char 
     if (err != ERR_NONE) {
         free(live);
         return err;
+    }
+    if (options->profiles.query != NULL) { /* what is wrong there is said now */
+        err = records_profiles_from(live->store.link, &options->profiles);
+        if (err != ERR_NONE) {
+            (void)snprintf(why, why_bytes, "profiles: %s", records_why(live->store.link));
+            store_close(&live->store);
+            free(live);
+            return err;
+        }
     }
     live->options.engine = live->store.cfg; /* with the hash key: for events that are loaded */
     live->engine = live->store.engine;
@@ -231,6 +251,11 @@ enum err live_start(const struct live_options *options, struct live **out, char 
     start_threads(live);
     *out = live;
     return ERR_NONE;
+}
+
+void live_start_cancel(void)
+{
+    atomic_store_explicit(&store_open_cancel, true, memory_order_relaxed);
 }
 
 /* ---- stop ---- */
@@ -278,6 +303,9 @@ static void free_list(struct message *first)
         if (message->waiting != NULL) {
             event_free(message->waiting->loaded); /* else NULL */
         }
+        if (message->kind == MESSAGE_RETIRE) {
+            erasure_free((struct erasure *)message->query);
+        }
         free(message);
     }
 }
@@ -308,6 +336,7 @@ enum err live_stop(struct live *live)
         err = ERR_DATABASE;
     }
     free_messages(live);
+    erasures_fini(live);
     for (uint32_t i = 0; i < live->options.ports; i++) {
         ring_fini(&live->ports[i].inbox);
         ring_fini(&live->ports[i].questions);

@@ -59,6 +59,9 @@ struct live_port;
 enum err live_start(const struct live_options *options, struct live **live, char *why,
                     size_t why_bytes) WARN_UNUSED;
 
+/* Any thread, also a signal's handler: live_start gives up soon, with ERR_STOPPED.  For good. */
+void live_start_cancel(void);
+
 /* Port `index` (0 … ports - 1) belongs to the calling thread from now on. */
 struct live_port *live_port_open(struct live *live, uint32_t index, void (*wake)(void *ctx),
                                  void *ctx);

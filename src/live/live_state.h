@@ -6,7 +6,9 @@
 
 #include "base/clock.h"
 #include "base/ring.h"
+#include "journal/entry.h"
 #include "journal/journal.h"
+#include "live/erasures.h"
 #include "live/live.h"
 #include "live/store.h"
 #include "live/waiting.h"
@@ -61,6 +63,8 @@ enum engine_wait {
 enum message_kind {
     MESSAGE_LOADED,    /* waiting: an event or a profile was looked up */
     MESSAGE_WROTE,     /* query: a profile was put, or profiles of its event have changed */
+    MESSAGE_ERASED,    /* query: of an erasure; its profile is gone */
+    MESSAGE_RETIRE,    /* query: likewise; by its age, nobody asked */
     MESSAGE_COMMITTED, /* the part was stored */
 };
 
@@ -95,27 +99,39 @@ struct live {
     struct waiting_table waiting;
     struct live_beat *ready_first, *ready_last; /* beats whose wait is over */
     struct message *puts_first, *puts_last;     /* profiles to apply with the next record */
-    bool settings_due;                          /* the next record begins with the settings */
-    bool handed_back;                           /* ports have acks that they were not told of */
-    uint64_t turn;                              /* its number */
+    struct erasures erasures;
+    bool settings_due;  /* the next record begins with the settings */
+    bool record_wanted; /* a record is to be written though nothing has to be journaled */
+    bool handed_back;   /* ports have acks that they were not told of */
+    uint64_t turn;      /* its number */
     uint64_t parts_collected;
     bool part_out;       /* the records thread has the part */
-    bool stopping;       /* stop_engine was seen */
-    bool gave_up;        /* at stop: storing took too long */
-    int64_t retry_ms;    /* monotonic, no_space: when to try the journal again */
-    int64_t flush_ms;    /* monotonic: when the next pass is due */
-    int64_t full_ms;     /* monotonic: when the next full pass is due */
-    bool full_wanted;    /* at stop, and when the journal is full: a full pass at once */
-    int64_t batch_us;    /* monotonic: the newest batch */
-    int64_t gauges_ms;   /* monotonic: when the gauges are due */
-    int64_t time_out_ms; /* monotonic: when to look for waits that took too long */
-    char *payload;       /* of a journal record */
+    int64_t part_out_ms; /* monotonic: since when */
+    /* Passes: full ones, numbered from 1. */
+    uint64_t passes_begun, passes_done;
+    bool pass_full; /* the pass under way is a full one */
+    int64_t pass_begin_ms;
+    struct live_query *fresh_first, *fresh_last; /* reads that wait for one, oldest first */
+    uint32_t fresh_count;
+    int64_t fresh_ms;          /* monotonic: no pass for readers before */
+    int64_t fresh_time_out_ms; /* monotonic: when to look for those that waited too long */
+    bool stopping;             /* stop_engine was seen */
+    bool gave_up;              /* at stop: storing took too long */
+    int64_t retry_ms;          /* monotonic, no_space: when to try the journal again */
+    int64_t flush_ms;          /* monotonic: when the next pass is due */
+    int64_t full_ms;           /* monotonic: when the next full pass is due */
+    bool full_wanted;          /* at stop, and when the journal is full: a full pass at once */
+    int64_t batch_us;          /* monotonic: the newest batch */
+    int64_t gauges_ms;         /* monotonic: when the gauges are due */
+    int64_t time_out_ms;       /* monotonic: when to look for waits that took too long */
+    char *payload;             /* of a journal record */
 
     /* between threads */
     _Atomic int engine_wait; /* enum engine_wait */
     _Atomic bool stop_engine;
     _Atomic int64_t stop_by_ms; /* monotonic, relaxed: when to give up storing */
     _Atomic bool no_space;      /* relaxed: a hint for readyz and metrics */
+    _Atomic int64_t now_ms;     /* relaxed: the engine's time a second ago, for retention */
     pthread_mutex_t messages_lock;
     struct message *messages_first, *messages_last;
     _Atomic bool messages_there; /* relaxed: a hint; written under the lock */
@@ -165,10 +181,38 @@ _Noreturn void live_die(const char *why);
 /* memory.c: the engine's thread.  engine_run ends when stop_engine is set and all is stored. */
 void *engine_run(void *live);
 void engine_post(struct live *live, struct message *message); /* any thread; takes the message */
+/* A profile or an erasure is an input of the engine: it is journaled with the next record. */
+void put_later(struct live *live, struct message *message);
 
 /* memory.c, for lookups.c: the beat's last step; with the last one of its request this goes back.
  */
 void beat_finish(struct live *live, struct live_beat *beat, enum live_status status, uint64_t seq);
+
+/* passes.c: rows for the record store, and the reads that wait for them. */
+void passes_run(struct live *live);
+void passes_committed(struct live *live);                      /* the part is stored */
+void passes_wait(struct live *live, struct live_query *query); /* goes on after a full pass */
+void passes_time_out(struct live *live);
+int64_t passes_idle_us(const struct live *live, int64_t now_us); /* until something is due */
+uint64_t covered_seq(struct live *live);
+
+/* erasures.c: viewers and events that are being forgotten. */
+bool erasures_hold(struct live *live, struct slice event, struct slice viewer);
+void erasures_ask(struct live *live, struct live_query *query);
+void erasures_written(struct live *live, struct live_query *work);
+/* The event was looked up; those that waited for it go on. */
+void erasures_event(struct live *live, struct erasure *first, enum err err);
+struct entry erasures_entry(const struct live_query *work);
+void erasures_journaled(struct live *live, struct live_query *work); /* apply it */
+void erasures_refused(struct live *live, struct live_query *work);   /* the disk is full */
+bool erasures_want_turn(const struct live *live);                    /* of the journal */
+void erasures_pass_done(struct live *live);
+bool erasures_want_record(const struct live *live);
+void erasures_run(struct live *live);
+void erasures_retire(struct live *live, struct live_query *work);
+void erasures_recovered(struct live *live, struct erasure *first); /* takes them */
+void erasures_add(struct live *live, struct erasure *erasure);
+void erasures_fini(struct live *live);
 
 /* lookups.c: heartbeats that need an event or a profile; they wait, or come back as ready. */
 void lookups_event(struct live *live, struct live_beat *beat);
@@ -185,12 +229,20 @@ void lookups_put(struct live *live, struct slice event, struct slice viewer, str
 /* Profiles of the event have changed in the store: what the loader may just have read is older, and
  * what is in memory is to be looked up again. */
 void lookups_changed(struct live *live, struct slice event);
+/* The viewer (empty: all of the event) was erased: nothing that was known before may come back. */
+void lookups_forget(struct live *live, struct slice event, struct slice viewer);
+/* Waits with those that wait for the event.  False: too many wait; or (waits) nobody does.
+ * erasure NULL: only asks. */
+bool lookups_event_wait(struct live *live, struct slice event, struct erasure *erasure);
+bool lookups_event_waits(struct live *live, struct slice event, struct erasure *erasure);
 /* The answer is in force.  The entry goes, or, when it is too old, to the loader once more. */
 void lookups_applied(struct live *live, struct waiting *waiting);
 void lookups_time_out(struct live *live);
 
 /* answer.c: queries on the engine's thread, and what a reader adds. */
 void answer_query(struct live *live, struct live_query *query);
+void answer_pass_on(struct live *live, struct live_query *query); /* to who may block */
+bool answer_write(struct live *live, struct live_query *query);   /* false: the queue is full */
 void answer_read(struct records_link *link, struct live_query *query); /* link NULL: away */
 enum live_status answer_status(enum err err); /* of what a query's work said */
 void answer_done(struct live_query *query);   /* any thread: hands it back to its port */

@@ -109,6 +109,28 @@ void lookups_event(struct live *live, struct live_beat *beat)
     waiting_push(&live->waiting, waiting, beat);
 }
 
+bool lookups_event_waits(struct live *live, struct slice event, struct erasure *erasure)
+{
+    struct waiting *waiting = waiting_find(&live->waiting, event, SLICE_EMPTY);
+    if (waiting != NULL && erasure != NULL) {
+        erasure->event_next = waiting->erasures;
+        waiting->erasures = erasure;
+    }
+    return waiting != NULL;
+}
+
+bool lookups_event_wait(struct live *live, struct slice event, struct erasure *erasure)
+{
+    if (waiting_find(&live->waiting, event, SLICE_EMPTY) == NULL) {
+        struct waiting *waiting = waiting_add(&live->waiting, event, SLICE_EMPTY, clock_mono_ms());
+        if (waiting == NULL) {
+            return false;
+        }
+        waiting_queue_put(&live->lookups, waiting);
+    }
+    return lookups_event_waits(live, event, erasure);
+}
+
 void lookups_profile(struct live *live, struct live_beat *beat)
 {
     struct slice event = beat->heartbeat.event, viewer = beat->heartbeat.viewer;
@@ -183,10 +205,13 @@ static struct live_beat *finish_leaves(struct live *live, struct live_beat *firs
 static void event_answered(struct live *live, struct waiting *waiting)
 {
     struct live_beat *beats = waiting_take(&live->waiting, waiting);
-    if (waiting->err == ERR_NOT_FOUND && !live->options.declared_events) {
+    struct erasure *erasures = waiting->erasures;
+    enum err err = waiting->err;
+    bool accepted = !live->options.declared_events || waiting->declared;
+    if (err == ERR_NOT_FOUND && accepted) {
         beats = finish_leaves(live, beats);
     }
-    if (waiting->err == ERR_NONE) {
+    if (err == ERR_NONE) {
         COUNT(live, events_loaded, 1);
         if (engine_adopt(live->engine, waiting->loaded, true)) {
             release_all(live, beats);
@@ -194,16 +219,18 @@ static void event_answered(struct live *live, struct waiting *waiting)
             event_free(waiting->loaded);
             refuse_all(live, beats, LIVE_EVENTS_FULL);
         }
-    } else if (waiting->err != ERR_NOT_FOUND) {
+    } else if (err != ERR_NOT_FOUND) {
         refuse_all(live, beats, LIVE_RECORDS_AWAY);
-    } else if (live->options.declared_events) {
+    } else if (!accepted) {
         refuse_all(live, beats, LIVE_UNKNOWN_EVENT);
     } else if (beats != NULL && engine_add_event(live->engine, waiting_event(waiting))) {
         release_all(live, beats);
     } else {
         refuse_all(live, beats, LIVE_EVENTS_FULL);
     }
+    waiting->erasures = NULL;
     waiting_remove(&live->waiting, waiting);
+    erasures_event(live, erasures, err);
 }
 
 /* The viewer has no profile and must have one.  What waited behind brought its groups along. */
@@ -259,6 +286,12 @@ static void ask_again(struct live *live, struct waiting *waiting)
 
 bool lookups_answered(struct live *live, struct waiting *waiting)
 {
+    if (!waiting->is_event &&
+        erasures_hold(live, waiting_event(waiting), waiting_viewer(waiting))) {
+        refuse_all(live, waiting_take(&live->waiting, waiting), LIVE_ERASING);
+        waiting_remove(&live->waiting, waiting);
+        return false;
+    }
     if (waiting->again) {
         ask_again(live, waiting);
         return false;
@@ -278,15 +311,47 @@ void lookups_put(struct live *live, struct slice event, struct slice viewer, str
     }
 }
 
-void lookups_changed(struct live *live, struct slice event)
+/* What the loader reads at this moment of the event's profiles is too old. */
+static void all_stale(struct live *live, struct slice event)
 {
-    engine_profiles_due(live->engine, event);
     for (int list = 0; list < WAITING_LISTS; list++) {
         struct waiting *waiting = live->waiting.lists[list].oldest;
         for (; waiting != NULL; waiting = waiting->newer) {
             if (!waiting->is_event && slice_equal(waiting_event(waiting), event)) {
                 waiting_stale(waiting);
             }
+        }
+    }
+}
+
+void lookups_changed(struct live *live, struct slice event)
+{
+    engine_profiles_due(live->engine, event);
+    all_stale(live, event);
+}
+
+void lookups_forget(struct live *live, struct slice event, struct slice viewer)
+{
+    if (viewer.len == 0) {
+        all_stale(live, event);
+    } else {
+        struct waiting *waiting = waiting_find(&live->waiting, event, viewer);
+        if (waiting != NULL) {
+            waiting_stale(waiting);
+        }
+    }
+    /* Those whose wait is over bring along what was looked up. */
+    struct live_beat *first = live->ready_first;
+    live->ready_first = live->ready_last = NULL;
+    while (first != NULL) {
+        struct live_beat *beat = first;
+        const struct heartbeat *heartbeat = &beat->heartbeat;
+        first = beat->next;
+        if (slice_equal(heartbeat->event, event) &&
+            (viewer.len == 0 || slice_equal(heartbeat->viewer, viewer))) {
+            beat_finish(live, beat, LIVE_ERASING, 0);
+        } else {
+            release(live, beat);
         }
     }
 }

@@ -105,8 +105,7 @@ void engine_post(struct live *live, struct message *message)
     }
 }
 
-/* A profile is an input of the engine: it is journaled with the next record. */
-static void put_later(struct live *live, struct message *message)
+void put_later(struct live *live, struct message *message)
 {
     message->next = NULL;
     if (live->puts_last != NULL) {
@@ -117,27 +116,15 @@ static void put_later(struct live *live, struct message *message)
     live->puts_last = message;
 }
 
-static void part_committed(struct live *live)
-{
-    live->part_out = false;
-    engine_committed(live->engine, &live->part);
-    uint64_t covered = live->part.covered_seq;
-    if (covered > 0) {
-        GAUGE(live, covered_seq, covered);
-        enum err err = journal_remove_covered(live->journal, covered);
-        if (err != ERR_NONE) {
-            LOG_EVERY(60000, LOG_WARN, "journal", "an old segment could not be removed: %s",
-                      err_text(err));
-        }
-    }
-}
-
 /* The put is in force, or it was not journaled: whoever put it may try again. */
 static void end_put(struct live *live, struct message *message, enum live_status status)
 {
     if (message->kind == MESSAGE_WROTE) {
         message->query->status = status;
         answer_done(message->query);
+    } else if (message->kind == MESSAGE_ERASED) {
+        ASSERT(status != LIVE_OK); /* then it has a way to go */
+        erasures_refused(live, message->query);
     } else {
         lookups_applied(live, message->waiting);
     }
@@ -177,8 +164,14 @@ static void take_message(struct live *live, struct message *message)
             return;
         }
         break;
+    case MESSAGE_ERASED:
+        erasures_written(live, message->query);
+        break;
+    case MESSAGE_RETIRE:
+        erasures_retire(live, message->query);
+        break;
     case MESSAGE_COMMITTED:
-        part_committed(live);
+        passes_committed(live);
         break;
     }
     free(message);
@@ -317,9 +310,13 @@ static enum live_status status_of(enum place_outcome outcome)
 /* Sends away what cannot be applied now. */
 static void sort_out(struct live *live, struct turn *turn)
 {
+    bool erasing = live->erasures.count > 0;
     for (uint32_t i = 0; i < turn->count; i++) {
         struct place *place = &turn->places[i];
         struct live_beat *beat = turn->beats[i];
+        if (erasing && erasures_hold(live, beat->heartbeat.event, beat->heartbeat.viewer)) {
+            place->outcome = PLACE_ERASING;
+        }
         switch (place->outcome) {
         case PLACE_READY:
             if (lookups_follow(live, beat)) {
@@ -358,9 +355,12 @@ static size_t encode_settings(struct live *live)
     return used;
 }
 
-static struct entry profile_entry(const struct message *message)
+static struct entry put_entry(const struct message *message)
 {
     struct entry entry = {.kind = ENTRY_PROFILE};
+    if (message->kind == MESSAGE_ERASED) {
+        return erasures_entry(message->query);
+    }
     if (message->kind == MESSAGE_WROTE) {
         entry.heartbeat.event = message->query->event;
         entry.heartbeat.viewer = message->query->viewer;
@@ -373,12 +373,12 @@ static struct entry profile_entry(const struct message *message)
     return entry;
 }
 
-/* Encodes the profiles that fit; *end is the first that does not. */
+/* Encodes the profiles and erasures that fit; *end is the first that does not. */
 static size_t encode_puts(struct live *live, size_t used, struct message **end)
 {
     struct message *at = live->puts_first;
     while (at != NULL && used + JOURNAL_ENTRY_BYTES_MAX <= JOURNAL_RECORD_BYTES_MAX) {
-        struct entry entry = profile_entry(at);
+        struct entry entry = put_entry(at);
         used += entry_encode(&entry, live->payload + used);
         at = at->next;
     }
@@ -388,16 +388,25 @@ static size_t encode_puts(struct live *live, size_t used, struct message **end)
 
 static void apply_puts(struct live *live, const struct message *end)
 {
-    while (live->puts_first != end) {
-        struct message *message = live->puts_first;
-        live->puts_first = message->next;
-        struct entry entry = profile_entry(message);
-        engine_profile(live->engine, entry.heartbeat.event, entry.heartbeat.viewer,
-                       entry.heartbeat.groups);
-        end_put(live, message, LIVE_OK);
+    struct message *at = live->puts_first;
+    while (live->puts_first != end) { /* first out of the list: what comes of them may add to it */
+        live->puts_first = live->puts_first->next;
     }
     if (live->puts_first == NULL) {
         live->puts_last = NULL;
+    }
+    while (at != end) {
+        struct message *message = at;
+        at = message->next;
+        if (message->kind == MESSAGE_ERASED) {
+            erasures_journaled(live, message->query);
+            free(message);
+            continue;
+        }
+        struct entry entry = put_entry(message);
+        engine_profile(live->engine, entry.heartbeat.event, entry.heartbeat.viewer,
+                       entry.heartbeat.groups);
+        end_put(live, message, LIVE_OK);
     }
 }
 
@@ -411,10 +420,10 @@ static void refuse_puts(struct live *live)
     while (at != NULL) {
         struct message *message = at;
         at = message->next;
-        if (message->kind == MESSAGE_WROTE) {
-            end_put(live, message, LIVE_NO_SPACE);
-        } else {
+        if (message->kind == MESSAGE_LOADED) {
             put_later(live, message);
+        } else {
+            end_put(live, message, LIVE_NO_SPACE);
         }
     }
 }
@@ -430,12 +439,6 @@ static void wake_sync(struct live *live, uint64_t seq)
         pthread_cond_signal(&live->sync_wanted);
     }
     pthread_mutex_unlock(&live->sync_lock);
-}
-
-static uint64_t covered_seq(struct live *live)
-{
-    /* This thread's own. */
-    return atomic_load_explicit(&live->counters.covered_seq, memory_order_relaxed);
 }
 
 /* Appends one record.  False when the disk is full (nothing was written). */
@@ -526,7 +529,13 @@ static void commit_record(struct live *live, struct turn *turn, uint32_t *next)
 static bool record_due(struct live *live)
 {
     if (!atomic_load_explicit(&live->no_space, memory_order_relaxed)) {
-        return live->puts_first != NULL;
+        if (live->record_wanted || erasures_want_record(live)) {
+            live->record_wanted = false;
+            live->settings_due = true; /* says nothing new, but has a number */
+        } else if (live->puts_first == NULL) {
+            return false;
+        }
+        return true;
     }
     if (clock_mono_ms() < live->retry_ms) {
         return false;
@@ -564,39 +573,7 @@ static void run_queries(struct live *live, struct turn *turn)
     }
 }
 
-/* ---- rows for the record store ---- */
-
-static void run_records(struct live *live)
-{
-    int64_t mono_ms = clock_mono_ms();
-    if (live->part_out) {
-        return; /* one part at a time: the record store sets the pace */
-    }
-    if (!engine_collecting(live->engine)) {
-        if (mono_ms < live->flush_ms && !live->full_wanted) {
-            return;
-        }
-        bool full = mono_ms >= live->full_ms || live->full_wanted;
-        engine_begin(live->engine, engine_seq(live->engine), clock_now_ms(&live->clock));
-        engine_collect_begin(live->engine, full);
-        live->flush_ms = mono_ms + live->options.records_flush_ms;
-        if (full) {
-            live->full_ms = mono_ms + live->options.records_interval_ms;
-            live->full_wanted = false;
-            live->settings_due = true; /* replay will begin with the next record */
-        }
-    }
-    engine_begin(live->engine, engine_seq(live->engine), clock_now_ms(&live->clock));
-    if (engine_collect(live->engine, &live->part, PART_ROWS_MAX)) {
-        live->part_out = true;
-        live->part_seq = engine_seq(live->engine);
-        live->parts_collected++;
-        pthread_mutex_lock(&live->part_lock);
-        live->part_ready = true;
-        pthread_cond_broadcast(&live->part_changed);
-        pthread_mutex_unlock(&live->part_lock);
-    }
-}
+/* ---- gauges ---- */
 
 static void run_gauges(struct live *live)
 {
@@ -615,6 +592,7 @@ static void run_gauges(struct live *live)
     GAUGE(live, waiting, live->waiting.beats);
     GAUGE(live, journal_bytes, journal_bytes(live->journal));
     GAUGE(live, journal_seq, engine_seq(live->engine));
+    atomic_store_explicit(&live->now_ms, engine_now_ms(live->engine), memory_order_relaxed);
 }
 
 /* ---- sleeping ---- */
@@ -643,11 +621,12 @@ static void at_most(int64_t *sleep_us, int64_t us)
 static int64_t idle_us(struct live *live, int64_t now_us)
 {
     int64_t sleep_us = 1000000; /* gauges */
-    if (!live->part_out) {
-        at_most(&sleep_us, live->full_wanted ? 0 : live->flush_ms * 1000 - now_us);
-    }
-    if (live->waiting.count > 0) {
+    at_most(&sleep_us, passes_idle_us(live, now_us));
+    if (live->waiting.count > 0 || live->fresh_first != NULL || live->erasures.count > 0) {
         at_most(&sleep_us, 50000);
+    }
+    if (live->puts_first != NULL || erasures_want_record(live)) {
+        at_most(&sleep_us, 0);
     }
     if (atomic_load_explicit(&live->no_space, memory_order_relaxed)) {
         at_most(&sleep_us, live->retry_ms * 1000 - now_us);
@@ -702,7 +681,7 @@ static bool all_stored(struct live *live)
     if (live->part_out || engine_collecting(live->engine)) {
         return false;
     }
-    if (covered_seq(live) >= engine_seq(live->engine)) {
+    if (covered_seq(live) >= engine_seq(live->engine) && live->erasures.count == 0) {
         return true;
     }
     live->full_wanted = true;
@@ -729,8 +708,10 @@ void *engine_run(void *ctx)
         }
         run_queries(live, turn);
         lookups_time_out(live);
+        passes_time_out(live);
+        erasures_run(live);
         wake_ports(live);
-        run_records(live);
+        passes_run(live);
         run_gauges(live);
         live->stopping = live->stopping || atomic_load(&live->stop_engine);
         if (live->stopping && !gathering && turn->count == 0 && all_stored(live)) {

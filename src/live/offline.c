@@ -31,6 +31,8 @@ struct offline {
     char payload[JOURNAL_RECORD_BYTES_MAX];
 };
 
+static enum err store_all(struct offline *offline, char *why, size_t why_bytes);
+
 enum err offline_open(const struct store_options *options, int64_t store_every_ms,
                       struct offline **out, char *why, size_t why_bytes)
 {
@@ -48,6 +50,17 @@ enum err offline_open(const struct store_options *options, int64_t store_every_m
     offline->store_every_ms = store_every_ms;
     offline->store_next_ms = clock_mono_ms() + store_every_ms;
     changes_init(&offline->changes);
+    /* What a server left half erased is forgotten first: its heartbeats would be refused.  Twice,
+     * so that the journal begins anew behind it. */
+    for (int i = 0; i < 2 && err == ERR_NONE && offline->store.erasures != NULL; i++) {
+        err = store_all(offline, why, why_bytes);
+    }
+    if (err != ERR_NONE) {
+        changes_fini(&offline->changes);
+        store_close(&offline->store);
+        free(offline);
+        return err;
+    }
     *out = offline;
     return ERR_NONE;
 }
@@ -90,6 +103,9 @@ static enum err commit_all(struct offline *offline, char *why, size_t why_bytes)
     if (err != ERR_NONE) {
         (void)snprintf(why, why_bytes, "journal: %s", err_text(err));
         return err;
+    }
+    if (engine_erasing(store->engine) > 0) {
+        journal_turn(store->journal); /* all from before can go */
     }
     engine_collect_begin(store->engine, true);
     while (engine_collect(store->engine, &offline->changes, PART_ROWS_MAX)) {

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "journal/entry.h"
+#include "live/erasures.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +17,8 @@
 #include <unistd.h>
 
 #define REPLAY_BATCH 256
+
+atomic_bool store_open_cancel;
 
 void store_paths(const char *data, const char *records, char journal[STORE_PATH_BYTES],
                  char where[STORE_PATH_BYTES])
@@ -125,6 +128,9 @@ static enum err note_times(void *ctx, struct slice event)
 
 static enum err fetch_live(void *ctx, struct slice event)
 {
+    if (atomic_load_explicit(&store_open_cancel, memory_order_relaxed)) {
+        return ERR_STOPPED;
+    }
     enum err err = fetch(ctx, event);
     return err == ERR_NONE ? note_times(ctx, event) : err;
 }
@@ -171,6 +177,36 @@ struct entry store_settings_entry(const struct engine *engine)
                                        .frame_ms = windows->frame_ms}};
 }
 
+/* For whoever goes on with the folder: they are over when a full pass was stored. */
+static void note_erasure(struct store *store, const struct entry *entry)
+{
+    struct erasure *erasure =
+        erasure_new(entry->heartbeat.event, entry->heartbeat.viewer, entry->keep_statistics);
+    erasure->found = true;
+    erasure->event_next = store->erasures;
+    store->erasures = erasure;
+}
+
+static enum err replay_erasure(struct store *store, const struct entry *entry)
+{
+    struct slice event = entry->heartbeat.event;
+    bool known = true;
+    enum err err = ERR_NONE;
+    if (entry->kind == ENTRY_PURGE) {
+        bool purged = engine_purge(store->engine, event, entry->keep_statistics);
+        ASSERT(purged); /* as in load() */
+    } else {
+        err = fetch_known(store, event);
+        enum figures_outcome outcome =
+            engine_erase(store->engine, event, entry->heartbeat.viewer, &known);
+        known = known && outcome == FIGURES_OK;
+    }
+    if (err == ERR_NONE && known) {
+        note_erasure(store, entry);
+    }
+    return err;
+}
+
 static enum err replay_entry(struct recovery *recovery, const struct entry *entry)
 {
     struct engine *engine = recovery->store->engine;
@@ -185,6 +221,8 @@ static enum err replay_entry(struct recovery *recovery, const struct entry *entr
         err = fetch_known(recovery->store, entry->heartbeat.event);
         engine_profile(engine, entry->heartbeat.event, entry->heartbeat.viewer,
                        entry->heartbeat.groups);
+    } else if (err == ERR_NONE && (entry->kind == ENTRY_ERASE || entry->kind == ENTRY_PURGE)) {
+        err = replay_erasure(recovery->store, entry);
     } else if (err == ERR_NONE) {
         struct engine_windows windows = {.alive_ms = entry->settings.alive_window_ms,
                                          .hidden_ms = entry->settings.hidden_window_ms,
@@ -200,6 +238,10 @@ static enum err replay_record(void *ctx, uint64_t seq, int64_t time_ms, struct s
 {
     struct recovery *recovery = ctx;
     struct engine *engine = recovery->store->engine;
+    if (atomic_load_explicit(&store_open_cancel, memory_order_relaxed)) {
+        recovery->failure = "asked to stop";
+        return ERR_STOPPED;
+    }
     if (time_ms < engine_now_ms(engine)) {
         recovery->failure = "its time goes back";
         return ERR_DAMAGED;
@@ -248,7 +290,8 @@ static enum err recover(struct store *store, const char *folder, struct journal_
     int64_t begin_ms = clock_mono_ms();
     enum err err = records_live_events(store->link, fetch_live, store);
     if (err != ERR_NONE) {
-        (void)snprintf(why, why_bytes, "records: %s", records_why(store->link));
+        (void)snprintf(why, why_bytes, "records: %s",
+                       err == ERR_STOPPED ? err_text(err) : records_why(store->link));
         return err;
     }
     static struct recovery recovery; /* large; one recovery at a time */
@@ -279,6 +322,25 @@ static enum err recover(struct store *store, const char *folder, struct journal_
                  (unsigned long long)report->torn_bytes, report->text);
     }
     return ERR_NONE;
+}
+
+/* A crash may have come after an erasure was stored and before the journal had forgotten it. */
+static enum err find_erasure(void *ctx, uint64_t seq, int64_t time_ms, struct slice payload)
+{
+    struct store *store = ctx;
+    struct entry entry;
+    (void)time_ms;
+    while (seq <= store->covered_seq && entry_next(&payload, &entry) == ERR_NONE) {
+        store->journal_remembers |= entry.kind == ENTRY_ERASE || entry.kind == ENTRY_PURGE;
+    }
+    return seq <= store->covered_seq && !store->journal_remembers ? ERR_NONE : ERR_STOPPED;
+}
+
+static void look_back(struct store *store, const char *folder)
+{
+    struct journal_report report = {0};
+    enum err err = journal_scan(folder, 0, find_erasure, store, &report);
+    (void)err; /* what is not covered was scanned already */
 }
 
 /* The engine with room for whatever was left, then with the configured bounds. */
@@ -323,6 +385,9 @@ enum err store_open(const struct store_options *options, struct store *store, ch
         err = recover(store, folder, &report, why, why_bytes);
     }
     if (err == ERR_NONE) {
+        look_back(store, folder);
+    }
+    if (err == ERR_NONE) {
         err = journal_open(&journal_options, store->covered_seq, &report, &store->journal);
         if (err != ERR_NONE) {
             (void)snprintf(why, why_bytes, "journal: %s",
@@ -345,6 +410,11 @@ void store_close(struct store *store)
     }
     records_close(store->link);
     engine_free(store->engine);
+    while (store->erasures != NULL) {
+        struct erasure *erasure = store->erasures;
+        store->erasures = erasure->event_next;
+        erasure_free(erasure);
+    }
     if (store->lock_fd >= 0) {
         close(store->lock_fd);
     }

@@ -17,6 +17,10 @@
 #include "journal/journal.h"
 #include "records/records.h"
 
+#include <stdatomic.h>
+
+struct erasure;
+
 #define STORE_PATH_BYTES 4096
 
 struct store {
@@ -26,6 +30,8 @@ struct store {
     struct records_link *link;
     int64_t last_ms; /* engine time that everything in it was before, or 0 */
     uint64_t covered_seq;
+    bool journal_remembers;   /* what was erased before a crash: turn it, write a record */
+    struct erasure *erasures; /* not committed yet, by event_next; the caller's to take */
     int lock_fd;
     char where[STORE_PATH_BYTES]; /* for records_open */
 };
@@ -42,6 +48,8 @@ struct store_options {
 enum err store_open(const struct store_options *options, struct store *store, char *why,
                     size_t why_bytes) WARN_UNUSED;
 void store_close(struct store *store);
+/* Set: store_open gives up soon, with ERR_STOPPED.  Any thread, also a signal's handler. */
+extern atomic_bool store_open_cancel;
 
 /* The engine's windows as the journal entry that replay takes them from: whoever appends begins
  * with it the first record after a start and after a full pass began. */

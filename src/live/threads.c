@@ -88,15 +88,37 @@ static void post_loaded(struct live *live, struct waiting *waiting)
     engine_post(live, message);
 }
 
+static enum err note_declared(void *ctx, const struct directory_entry *entry)
+{
+    (void)entry;
+    ((struct waiting *)ctx)->declared = true;
+    return ERR_NONE;
+}
+
 static void load_event(struct live *live, struct records_link *link, struct waiting *waiting)
 {
-    waiting->err =
-        records_event_load(link, &live->options.engine, waiting_event(waiting), &waiting->loaded);
+    struct slice event = waiting_event(waiting);
+    waiting->err = records_event_load(link, &live->options.engine, event, &waiting->loaded);
+    if (waiting->err == ERR_NOT_FOUND && live->options.declared_events) {
+        waiting->err = records_directory_get(link, event, SLICE_EMPTY, note_declared, waiting);
+        waiting->err = waiting->err == ERR_NONE ? ERR_NOT_FOUND : waiting->err; /* but declared */
+    }
     if (waiting->err != ERR_NONE && waiting->err != ERR_NOT_FOUND) {
         LOG_EVERY(10000, LOG_WARN, "records", "event %.*s could not be loaded: %s",
                   SLICE_ARG(waiting_event(waiting)), records_why(link));
     }
     post_loaded(live, waiting);
+}
+
+/* There is no link. */
+static void load_failed(struct live *live, struct waiting *first)
+{
+    while (first != NULL) {
+        struct waiting *next = first->queue_next;
+        first->err = ERR_DATABASE;
+        post_loaded(live, first);
+        first = next;
+    }
 }
 
 static void load_profiles(struct live *live, struct records_link *link, struct waiting *first,
@@ -135,32 +157,45 @@ struct records_link *open_link(struct live *live, const char *who)
     return link;
 }
 
+/* The same, with the profiles from where they come from. */
+static struct records_link *open_reading(struct live *live, const char *who)
+{
+    struct records_link *link = open_link(live, who);
+    if (link != NULL && live->options.profiles.query != NULL &&
+        records_profiles_from(link, &live->options.profiles) != ERR_NONE) {
+        LOG_EVERY(10000, LOG_ERROR, "profiles", "the %s cannot look them up: %s", who,
+                  records_why(link));
+        records_close(link);
+        link = NULL;
+    }
+    return link;
+}
+
 void *loader_run(void *ctx)
 {
     struct live *live = ctx;
     pthread_setname_np(pthread_self(), "loader");
     struct records_link *link = open_link(live, "loader");
     struct profile_lookup *lookups = memory_alloc(LOOKUPS_MAX * sizeof *lookups);
+    struct records_link *profiles =
+        NULL; /* events come also when the platform's database does not */
     struct waiting *first;
     while ((first = waiting_queue_take(&live->lookups, LOOKUPS_MAX)) != NULL) {
-        if (link == NULL) {
-            link = open_link(live, "loader");
+        struct records_link **used = first->is_event ? &link : &profiles;
+        if (*used == NULL) {
+            *used = first->is_event ? open_link(live, "loader") : open_reading(live, "loader");
         }
-        if (link == NULL) {
-            while (first != NULL) {
-                struct waiting *next = first->queue_next;
-                first->err = ERR_DATABASE;
-                post_loaded(live, first);
-                first = next;
-            }
+        if (*used == NULL) {
+            load_failed(live, first);
         } else if (first->is_event) {
             load_event(live, link, first);
         } else {
-            load_profiles(live, link, first, lookups);
+            load_profiles(live, profiles, first, lookups);
         }
     }
     free(lookups);
     records_close(link);
+    records_close(profiles);
     return NULL;
 }
 
@@ -247,7 +282,7 @@ void *reader_run(void *ctx)
 {
     struct live *live = ctx;
     pthread_setname_np(pthread_self(), "reader");
-    struct records_link *link = open_link(live, "reader");
+    struct records_link *link = open_reading(live, "reader");
     struct live_query *query;
     while ((query = work_take(&live->reads)) != NULL) {
         if (too_old(query) || !wait_for_part(live, query)) {
@@ -256,7 +291,7 @@ void *reader_run(void *ctx)
             continue;
         }
         if (link == NULL) {
-            link = open_link(live, "reader");
+            link = open_reading(live, "reader");
         }
         answer_read(link, query);
     }

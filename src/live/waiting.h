@@ -18,6 +18,8 @@
 
 #include <pthread.h>
 
+struct erasure;
+
 #define WAITING_MAX     65536
 #define WAITING_BUCKETS 16384
 
@@ -41,9 +43,10 @@ struct waiting {
     struct waiting *older, *newer; /* in the list */
     int64_t since_ms;              /* monotonic */
     struct live_beat *first, *last;
-    uint64_t released_turn; /* late: the turn in which a heartbeat went on without the answer */
-    bool again;             /* profiles changed meanwhile: the loader has to be asked again */
-    bool put;               /* a profile was put meanwhile: newer than what the loader will say */
+    struct erasure *erasures; /* that wait for the event, by event_next */
+    uint64_t released_turn;   /* late: the turn in which a heartbeat went on without the answer */
+    bool again;               /* profiles changed meanwhile: the loader has to be asked again */
+    bool put;                 /* a profile was put meanwhile: newer than what the loader will say */
     char *put_groups;
     size_t put_groups_len;
     /* the queue's, then the loader's, then again the engine's */
@@ -53,6 +56,7 @@ struct waiting {
     char *groups; /* profile: allocated, or NULL for none */
     size_t groups_len;
     struct event *loaded; /* event */
+    bool declared;        /* event: not stored, but in the directory */
 };
 
 struct waiting_table {

@@ -39,6 +39,9 @@
 /* How long a second writer (an import while the server runs) is waited for. */
 #define SQLITE_BUSY_MS 5000
 
+/* How long readers that stand in the way of wiping the WAL are waited for. */
+#define SQLITE_WIPE_MS 1000
+
 /* Text of one tally or group list. */
 #define SQLITE_TEXT_BYTES_MAX (16 * 1024 * 1024)
 
@@ -170,6 +173,8 @@ enum err sqlite_commit(struct records_link *link, struct changes *changes);
 void sqlite_commit_fini(struct sqlite_link *link);
 enum err sqlite_profiles_from(struct records_link *link,
                               const struct records_profile_source *source);
+enum err sqlite_profile_delete(struct records_link *link, struct slice event, struct slice viewer);
+enum err sqlite_wipe_now(struct records_link *link);
 enum err sqlite_profiles_put(struct records_link *link, const struct profile *profiles,
                              size_t count);
 enum err sqlite_covered(struct records_link *link, uint64_t *covered_seq);

@@ -176,3 +176,31 @@ enum err sqlite_profiles_count(struct records_link *base, struct slice event, ui
     *count = (uint64_t)value;
     return err;
 }
+
+/* ---- forgetting ---- */
+
+enum err sqlite_profile_delete(struct records_link *base, struct slice event, struct slice viewer)
+{
+    struct sqlite_link *link = sqlite_link_of(base);
+    sqlite3_stmt *stmt;
+    enum err err = sqlite_write_begin(link);
+    if (err != ERR_NONE) {
+        return err;
+    }
+    err = sqlite_prepare(link, SQL_ERASE_PROFILE, &stmt);
+    if (err == ERR_NONE) {
+        sqlite_bind_slice(stmt, 1, event);
+        sqlite_bind_slice(stmt, 2, viewer);
+        err = sqlite_run(link, stmt);
+    }
+    int rows = err == ERR_NONE ? sqlite3_changes(link->db) : 0;
+    err = sqlite_write_end(link, err);
+    return err == ERR_NONE && rows == 0 ? ERR_NOT_FOUND : err;
+}
+
+enum err sqlite_wipe_now(struct records_link *base)
+{
+    struct sqlite_link *link = sqlite_link_of(base);
+    sqlite_wipe(link, false);
+    return link->wipe_due ? records_fail(base, ERR_BUSY, "the WAL is being read") : ERR_NONE;
+}

@@ -1,0 +1,508 @@
+/* test_erase.c -- viewers and events are forgotten: when the answer is given no file of the data
+ * folder holds the id, whatever goes on at the same time; and a crash at any moment leaves a folder
+ * that ends what was begun. */
+#include "common.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+
+/* ---- looking for an id in bytes ---- */
+
+static const char *needle;
+static char found_in[256];
+
+static int look_into(const char *path, const struct stat *stat, int type, struct FTW *walk)
+{
+    (void)walk;
+    if (type != FTW_F || stat->st_size == 0) {
+        return 0;
+    }
+    char *bytes = malloc((size_t)stat->st_size);
+    assert_non_null(bytes);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        assert_int_equal(errno, ENOENT); /* it went meanwhile */
+        free(bytes);
+        return 0;
+    }
+    ssize_t len = read(fd, bytes, (size_t)stat->st_size);
+    close(fd);
+    if (len > 0 && memmem(bytes, (size_t)len, needle, strlen(needle)) != NULL) {
+        (void)snprintf(found_in, sizeof found_in, "%s", path);
+    }
+    free(bytes);
+    return 0;
+}
+
+/* "" or the name of a file that holds the text. */
+static const char *where_is(const struct folder *where, const char *text)
+{
+    needle = text;
+    found_in[0] = '\0';
+    assert_true(nftw(where->top, look_into, 16, FTW_PHYS) >= 0);
+    return found_in;
+}
+
+/* ---- asking ---- */
+
+static enum live_status erase(struct loop *loop, const char *event, const char *viewer)
+{
+    struct question question;
+    question_init(&question, viewer == NULL ? LIVE_PURGE : LIVE_ERASE, event);
+    question.query.viewer = slice_str(viewer);
+    enum live_status status = ask(loop, &question);
+    live_query_fini(&question.query);
+    return status;
+}
+
+static enum live_status viewer_status(struct loop *loop, const char *event, const char *viewer)
+{
+    struct question question;
+    question_init(&question, LIVE_VIEWER, event);
+    question.query.viewer = slice_str(viewer);
+    enum live_status status = ask(loop, &question);
+    live_query_fini(&question.query);
+    return status;
+}
+
+#define SECRET "the-erased-viewer-of-this-test"
+
+/* ---- one viewer ---- */
+
+static void test_viewer(void **state)
+{
+    (void)state;
+    struct live_options options = options_for(&folder);
+    struct loop loop;
+    loop_start(&loop, &options);
+    assert_int_equal(put_profile(&loop, "e", SECRET, "Name Of Secret", "staff"), LIVE_OK);
+    assert_int_equal(put_profile(&loop, "e", "v", "V", "staff"), LIVE_OK);
+    assert_int_equal(beat(&loop, "e", "s", SECRET), LIVE_OK);
+    assert_int_equal(beat(&loop, "e", "s", "v"), LIVE_OK);
+    assert_int_equal(beat(&loop, "other", NULL, "v"), LIVE_OK);
+    struct figures before = figures_of(&loop, "e", "s");
+    assert_int_equal(before.attended, 2);
+    assert_string_not_equal(where_is(&folder, SECRET), "");
+    assert_int_equal(erase(&loop, "e", SECRET), LIVE_OK);
+    assert_string_equal(where_is(&folder, SECRET), "");
+    assert_string_equal(where_is(&folder, "Name Of Secret"), "");
+    assert_int_equal(viewer_status(&loop, "e", SECRET), LIVE_NOT_FOUND);
+    assert_int_equal(viewer_status(&loop, "e", "v"), LIVE_OK);
+    struct figures after = figures_of(&loop, "e", "s");
+    assert_int_equal(after.attended, 1);
+    assert_int_equal(after.active, 1);
+    assert_int_equal(after.logins, 1);
+    assert_int_equal(after.peak_count, 2); /* names nobody */
+    assert_int_equal(alive_in(&loop, "e", true, "staff"), 1);
+    assert_int_equal(erase(&loop, "e", SECRET), LIVE_NOT_FOUND);
+    assert_int_equal(erase(&loop, "never", SECRET), LIVE_NOT_FOUND);
+    assert_int_equal(loop_counters(&loop).viewers_erased, 1);
+    /* It comes back as a new one, without what was known. */
+    assert_int_equal(beat(&loop, "e", "s", SECRET), LIVE_OK);
+    assert_int_equal(alive_in(&loop, "e", true, "staff"), 1);
+    assert_int_equal(figures_of(&loop, "e", "s").attended, 2);
+    loop_stop(&loop);
+    loop_start(&loop, &options);
+    assert_int_equal(figures_of(&loop, "e", "s").attended, 2);
+    assert_int_equal(erase(&loop, "e", SECRET), LIVE_OK);
+    loop_stop(&loop);
+    assert_string_equal(where_is(&folder, SECRET), "");
+    loop_start(&loop, &options);
+    assert_int_equal(figures_of(&loop, "e", "s").attended, 1);
+    assert_int_equal(figures_of(&loop, "e", NULL).attended, 1);
+    loop_stop(&loop);
+}
+
+/* The event is not in memory: it comes for it.  Somebody else asks for it meanwhile. */
+static void test_event_not_in_memory(void **state)
+{
+    (void)state;
+    struct live_options options = options_for(&folder);
+    options.engine.windows = (struct engine_windows){
+        .alive_ms = 50, .hidden_ms = 50, .leaving_ms = 50, .gap_ms = 50, .frame_ms = 100};
+    options.engine.event_idle_ms = 100;
+    struct loop loop;
+    loop_start(&loop, &options);
+    assert_int_equal(beat_in(&loop, "e", SECRET, "g"), LIVE_OK);
+    assert_int_equal(beat_in(&loop, "e", "v", "g"), LIVE_OK);
+    WAIT_FOR(folder_sql(&folder, "SELECT count(*) FROM event WHERE NOT live") == 1);
+    loop_stop(&loop);
+    options.engine.event_idle_ms = 600000;
+    loop_start(&loop, &options);
+    assert_int_equal(erase(&loop, "e", SECRET), LIVE_OK);
+    assert_int_equal(loop_counters(&loop).events_loaded, 1);
+    assert_string_equal(where_is(&folder, SECRET), "");
+    assert_int_equal(figures_of(&loop, "e", NULL).attended, 1);
+    assert_int_equal(figures_of(&loop, "e", NULL).logins, 1);
+    loop_stop(&loop);
+}
+
+/* Only a profile: of an event that nobody has seen, and of one in memory. */
+static void test_profile_alone(void **state)
+{
+    (void)state;
+    struct live_options options = options_for(&folder);
+    struct loop loop;
+    loop_start(&loop, &options);
+    assert_int_equal(beat(&loop, "e", NULL, "v"), LIVE_OK);
+    static const char *const events[] = {"e", "f"};
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(put_profile(&loop, events[i], SECRET, "S", "staff"), LIVE_OK);
+        assert_int_equal(beat(&loop, "e", NULL, "v"), LIVE_OK);
+        assert_string_not_equal(where_is(&folder, SECRET), "");
+        assert_int_equal(erase(&loop, events[i], SECRET), LIVE_OK);
+        assert_string_equal(where_is(&folder, SECRET), "");
+        assert_int_equal(erase(&loop, events[i], SECRET), LIVE_NOT_FOUND);
+    }
+    loop_stop(&loop);
+}
+
+/* What was put before the erasure was asked for is not put after it, and puts meanwhile are told to
+ * come again. */
+static void test_puts_before_and_meanwhile(void **state)
+{
+    (void)state;
+    enum { PUTS = 300 };
+    struct live_options options = options_for(&folder);
+    options.requests_max = PUTS + 8;
+    struct loop loop;
+    loop_start(&loop, &options);
+    assert_int_equal(beat(&loop, "e", NULL, SECRET), LIVE_OK);
+    static struct question puts[PUTS];
+    char packed[GROUPS_PACKED_BYTES_MAX];
+    struct question question, late;
+    for (int i = 0; i < PUTS; i++) {
+        question_init(&puts[i], LIVE_PROFILE_PUT, "e");
+        puts[i].query.viewer = SLICE_LIT(SECRET);
+        puts[i].query.groups = pack("staff", packed);
+        question_begin(&loop, &puts[i]);
+    }
+    question_init(&question, LIVE_ERASE, "e");
+    question.query.viewer = SLICE_LIT(SECRET);
+    question_begin(&loop, &question);
+    question_init(&late, LIVE_PROFILE_PUT, "e");
+    late.query.viewer = SLICE_LIT(SECRET);
+    question_begin(&loop, &late);
+    assert_true(loop_until(&loop, &late.done, WAIT_MS));
+    assert_int_equal(late.query.status, LIVE_ERASING);
+    assert_int_equal(beat(&loop, "e", NULL, SECRET), LIVE_ERASING);
+    assert_true(loop_until(&loop, &question.done, WAIT_MS));
+    assert_int_equal(question.query.status, LIVE_OK);
+    for (int i = 0; i < PUTS; i++) {
+        assert_true(puts[i].done); /* before */
+        assert_int_equal(puts[i].query.status, LIVE_OK);
+    }
+    assert_string_equal(where_is(&folder, SECRET), "");
+    assert_int_equal(folder_sql(&folder, "SELECT count(*) FROM profile"), 0);
+    assert_int_equal(beat(&loop, "e", NULL, SECRET), LIVE_OK);
+    assert_int_equal(alive_in(&loop, "e", true, "staff"), 0);
+    loop_stop(&loop);
+}
+
+/* More at once than may be under way. */
+static void test_many_at_once(void **state)
+{
+    (void)state;
+    enum { ASKED = 300 };
+    struct live_options options = options_for(&folder);
+    options.requests_max = ASKED;
+    struct loop loop;
+    loop_start(&loop, &options);
+    static struct question questions[ASKED];
+    static char viewers[ASKED][16];
+    for (int i = 0; i < ASKED; i++) {
+        (void)snprintf(viewers[i], sizeof viewers[i], "viewer-%d.", i);
+        assert_int_equal(beat_in(&loop, "e", viewers[i], "g"), LIVE_OK);
+    }
+    int busy = 0;
+    for (int i = 0; i < ASKED; i++) {
+        question_init(&questions[i], LIVE_ERASE, "e");
+        questions[i].query.viewer = slice_str(viewers[i]);
+        question_begin(&loop, &questions[i]);
+    }
+    for (int i = 0; i < ASKED; i++) {
+        assert_true(loop_until(&loop, &questions[i].done, WAIT_MS));
+        busy += questions[i].query.status == LIVE_BUSY;
+        assert_true(questions[i].query.status == LIVE_OK || questions[i].query.status == LIVE_BUSY);
+    }
+    assert_true(busy < ASKED);
+    assert_int_equal(figures_of(&loop, "e", NULL).attended, busy);
+    for (int i = 0; i < ASKED; i++) {
+        assert_int_equal(where_is(&folder, viewers[i])[0] != '\0',
+                         questions[i].query.status == LIVE_BUSY);
+    }
+    loop_stop(&loop);
+}
+
+/* The store is away: who asked is told so in time, and the erasure ends by itself. */
+static void test_store_is_away(void **state)
+{
+    (void)state;
+    struct live_options options = options_for(&folder);
+    struct loop loop;
+    loop_start(&loop, &options);
+    assert_int_equal(beat_in(&loop, "e", SECRET, "g"), LIVE_OK);
+    WAIT_FOR(loop_all_stored(&loop));
+    sqlite3 *lock = folder_lock_writes(&folder);
+    int64_t begin_ms = clock_mono_ms();
+    assert_int_equal(erase(&loop, "e", SECRET), LIVE_RECORDS_AWAY);
+    assert_true(clock_mono_ms() - begin_ms < 20000);
+    folder_unlock_writes(lock);
+    assert_int_equal(erase(&loop, "e", SECRET), LIVE_OK);
+    assert_string_equal(where_is(&folder, SECRET), "");
+    loop_stop(&loop);
+}
+
+/* ---- heartbeats pour in ---- */
+
+struct pourer {
+    struct live *live;
+    uint32_t port;
+    const char *event;
+    atomic_bool stop;
+    uint64_t counted, erasing;
+    pthread_t thread;
+};
+
+/* Ten viewers of each thread, and the one that is erased, over and over. */
+static void *pour(void *ctx)
+{
+    struct pourer *pourer = ctx;
+    struct loop loop;
+    char viewer[16];
+    loop_attach(&loop, pourer->live, pourer->port);
+    for (unsigned i = 0; !atomic_load(&pourer->stop); i++) {
+        (void)snprintf(viewer, sizeof viewer, "p%u-%u", pourer->port, i % 10);
+        bool secret = i % 3 == 0;
+        enum live_status status =
+            beat_as(&loop, heartbeat_of(pourer->event, "s", secret ? SECRET : viewer));
+        assert_true(status == LIVE_OK || (secret && status == LIVE_ERASING));
+        pourer->counted += status == LIVE_OK && !secret;
+        pourer->erasing += status == LIVE_ERASING;
+    }
+    close(loop.wake_fd);
+    return NULL;
+}
+
+#define POURERS 3
+
+static void start_pouring(struct pourer *pourers, struct live *live, const char *event)
+{
+    for (uint32_t i = 0; i < POURERS; i++) {
+        pourers[i] = (struct pourer){.live = live, .port = i + 1, .event = event};
+        assert_int_equal(pthread_create(&pourers[i].thread, NULL, pour, &pourers[i]), 0);
+    }
+}
+
+static void stop_pouring(struct pourer *pourers)
+{
+    for (int i = 0; i < POURERS; i++) {
+        atomic_store(&pourers[i].stop, true);
+        pthread_join(pourers[i].thread, NULL);
+    }
+}
+
+static void test_while_heartbeats_pour_in(void **state)
+{
+    (void)state;
+    struct live_options options = options_for(&folder);
+    options.ports = 1 + POURERS;
+    struct loop loop;
+    struct pourer pourers[POURERS];
+    loop_start(&loop, &options);
+    assert_int_equal(put_profile(&loop, "e", SECRET, "S", "staff"), LIVE_OK);
+    start_pouring(pourers, loop.live, "e");
+    for (int i = 0; i < 20; i++) {
+        nap_ms(30);
+        if (i % 2 == 0) {
+            assert_int_equal(put_profile(&loop, "e", SECRET, "S", "staff"), LIVE_OK);
+        }
+        assert_int_equal(erase(&loop, "e", SECRET), LIVE_OK);
+    }
+    stop_pouring(pourers);
+    uint64_t refused = 0;
+    for (int i = 0; i < POURERS; i++) {
+        refused += pourers[i].erasing;
+    }
+    assert_true(refused > 0);
+    enum live_status last = erase(&loop, "e", SECRET);
+    assert_true(last == LIVE_OK || last == LIVE_NOT_FOUND);
+    assert_string_equal(where_is(&folder, SECRET), "");
+    struct figures figures = figures_of(&loop, "e", "s");
+    assert_int_equal(figures.attended, POURERS * 10);
+    assert_int_equal(figures.logins, POURERS * 10);
+    assert_int_equal(alive_in(&loop, "e", true, "staff"), 0);
+    loop_stop(&loop);
+    loop_start(&loop, &options);
+    struct figures again = figures_of(&loop, "e", "s");
+    assert_memory_equal(&again, &figures, sizeof again);
+    loop_stop(&loop);
+}
+
+/* ---- whole events ---- */
+
+static void test_purge(void **state)
+{
+    (void)state;
+    struct live_options options = options_for(&folder);
+    struct loop loop;
+    loop_start(&loop, &options);
+    assert_int_equal(put_profile(&loop, "e", SECRET, "S", "staff"), LIVE_OK);
+    assert_int_equal(beat(&loop, "e", "s", SECRET), LIVE_OK);
+    assert_int_equal(beat(&loop, "keep", "s", "v"), LIVE_OK);
+    assert_int_equal(erase(&loop, "e", NULL), LIVE_OK);
+    assert_int_equal(figures_of(&loop, "e", NULL).attended, 0);
+    assert_int_equal(figures_of(&loop, "e", "s").logins, 0);
+    assert_int_equal(viewer_status(&loop, "e", SECRET), LIVE_NOT_FOUND);
+    assert_int_equal(figures_of(&loop, "keep", "s").attended, 1);
+    assert_int_equal(folder_sql(&folder, "SELECT count(*) FROM event WHERE name IS NOT NULL"), 1);
+    WAIT_FOR(folder_sql(&folder, "SELECT count(*) FROM event") == 1); /* in the background */
+    assert_int_equal(folder_sql(&folder, "SELECT count(*) FROM viewer"), 1);
+    assert_int_equal(folder_sql(&folder, "SELECT count(*) FROM attendance"), 2);
+    WAIT_FOR(where_is(&folder, SECRET)[0] == '\0');
+    assert_int_equal(loop_counters(&loop).events_purged, 1);
+    assert_int_equal(erase(&loop, "e", NULL), LIVE_OK); /* there is nothing: as asked */
+    /* It comes back as a new one. */
+    assert_int_equal(beat(&loop, "e", "s", "w"), LIVE_OK);
+    assert_int_equal(figures_of(&loop, "e", "s").attended, 1);
+    loop_stop(&loop);
+    loop_start(&loop, &options);
+    assert_int_equal(figures_of(&loop, "e", "s").attended, 1);
+    assert_int_equal(figures_of(&loop, "e", "s").peak_count, 1);
+    loop_stop(&loop);
+}
+
+static void test_purge_while_heartbeats_pour_in(void **state)
+{
+    (void)state;
+    struct live_options options = options_for(&folder);
+    options.ports = 1 + POURERS;
+    struct loop loop;
+    struct pourer pourers[POURERS];
+    loop_start(&loop, &options);
+    start_pouring(pourers, loop.live, "f"); /* another event: it must lose nothing */
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(beat_in(&loop, "e", SECRET, "g"), LIVE_OK);
+        assert_int_equal(erase(&loop, "e", NULL), LIVE_OK);
+        assert_int_equal(figures_of(&loop, "e", NULL).attended, 0);
+    }
+    stop_pouring(pourers);
+    assert_int_equal(figures_of(&loop, "f", "s").attended, POURERS * 10 + 1);
+    loop_stop(&loop);
+}
+
+/* ---- crashes ---- */
+
+/* The process that serves is a child: it is killed, and the folder is what it left. */
+static void serve_until_killed(int told, const struct live_options *options, int erases)
+{
+    struct loop loop;
+    char viewer[16], byte = 'e';
+    loop_start(&loop, options);
+    for (int i = 0; i < 20; i++) {
+        (void)snprintf(viewer, sizeof viewer, "v%d", i);
+        assert_int_equal(beat_in(&loop, "e", viewer, "g"), LIVE_OK);
+    }
+    for (int i = 0; i < erases; i++) {
+        assert_int_equal(beat_in(&loop, "e", SECRET, "g"), LIVE_OK);
+        assert_int_equal(write(told, &byte, 1), 1); /* the erasure is asked for */
+        assert_int_equal(erase(&loop, "e", SECRET), LIVE_OK);
+        byte = 'd';
+        assert_int_equal(write(told, &byte, 1), 1); /* and answered */
+        byte = 'e';
+        for (int v = 0; v < 5; v++) {
+            (void)snprintf(viewer, sizeof viewer, "v%d", v);
+            assert_int_equal(beat_in(&loop, "e", viewer, "g"), LIVE_OK);
+        }
+    }
+    _exit(0);
+}
+
+static void note_fault(void *ctx, const char *text)
+{
+    (void)ctx;
+    fail_msg("records_check: %s", text);
+}
+
+static void test_killed_at_any_moment(void **state)
+{
+    (void)state;
+    struct live_options options = options_for(&folder);
+    uint32_t seed = (uint32_t)clock_wall_us();
+    print_message("# seed %u\n", seed);
+    int erased = 0, half = 0;
+    for (int round = 0; round < 60; round++) {
+        int told[2];
+        char byte, last = 0;
+        assert_int_equal(pipe2(told, O_CLOEXEC), 0);
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            serve_until_killed(told[1], &options, 1000);
+        }
+        close(told[1]);
+        seed = seed * 1664525 + 1013904223;
+        int asked = 0, limit = 1 + (int)(seed >> 16) % 3;
+        while (asked < limit && read(told[0], &byte, 1) == 1) { /* just begun … */
+            asked += byte == 'e';
+        }
+        int64_t wait_us = (int64_t)(seed >> 8) % 80000; /* … somewhere in it */
+        int64_t until_us = clock_mono_us() + wait_us;
+        while (clock_mono_us() < until_us) {
+            struct timespec pause = {0, 50000};
+            nanosleep(&pause, NULL);
+        }
+        assert_int_equal(kill(child, SIGKILL), 0);
+        assert_int_equal(waitpid(child, NULL, 0), child);
+        last = byte;
+        while (read(told[0], &byte, 1) == 1) {
+            last = byte;
+        }
+        close(told[0]);
+        struct loop loop;
+        loop_start(&loop, &options);
+        half += last == 'e';
+        if (last == 'e') { /* asked, not answered: if it was journaled it ends by itself */
+            enum live_status status;
+            while ((status = erase(&loop, "e", SECRET)) == LIVE_ERASING) {
+                nap_ms(2);
+            }
+            assert_true(status == LIVE_OK || status == LIVE_NOT_FOUND);
+            erased += status == LIVE_NOT_FOUND;
+        }
+        assert_int_equal(viewer_status(&loop, "e", SECRET), LIVE_NOT_FOUND);
+        struct figures figures = figures_of(&loop, "e", NULL);
+        assert_int_equal(figures.attended, 20);
+        assert_int_equal(figures.logins, 20);
+        WAIT_FOR(where_is(&folder, SECRET)[0] == '\0'); /* soon, by itself */
+        loop_stop(&loop);
+        assert_string_equal(where_is(&folder, SECRET), "");
+        struct records_link *link;
+        char path[128];
+        (void)snprintf(path, sizeof path, "%s/records.db", folder.data);
+        assert_int_equal(records_open(path, false, &link, NULL, 0), ERR_NONE);
+        assert_int_equal(records_check(link, note_fault, NULL), ERR_NONE);
+        records_close(link);
+    }
+    print_message("# %d of %d erasures were half way, %d ended by themselves\n", half, 60, erased);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_viewer),
+        TEST(test_event_not_in_memory),
+        TEST(test_profile_alone),
+        TEST(test_puts_before_and_meanwhile),
+        TEST(test_many_at_once),
+        TEST(test_store_is_away),
+        TEST(test_while_heartbeats_pour_in),
+        TEST(test_purge),
+        TEST(test_purge_while_heartbeats_pour_in),
+        TEST(test_killed_at_any_moment),
+    };
+    return tap_run(tests);
+}

@@ -141,7 +141,7 @@ enum token_outcome token_claims_read(const struct token_options *options, struct
                                      int64_t wall_ms, struct token_claims *claims,
                                      int64_t *expires_ms)
 {
-    json_t *root = token_json(json);
+    json_t *root = token_json(json, NUMBERS_REAL);
     if (root == NULL) {
         return TOKEN_MALFORMED;
     }

@@ -219,7 +219,7 @@ enum err token_keys_add_jwks(struct token_keys *keys, struct slice text, enum to
 {
     *passed_over = 0;
     struct json_fault fault;
-    json_t *root = token_json(text);
+    json_t *root = token_json(text, NUMBERS_REAL);
     if (root == NULL) {
         char words[JSON_FAULT_TEXT_BYTES];
         if (!json_valid(text, &fault)) {

@@ -72,14 +72,17 @@ bool token_base64url(struct slice text, char *out, size_t *out_len)
 
 /* ---- JSON ---- */
 
-json_t *token_json(struct slice text)
+json_t *token_json(struct slice text, enum token_numbers numbers)
 {
     /* Ours first: it bounds the depth, and jansson then only has to find duplicates. */
     if (!json_valid(text, NULL)) {
         return NULL;
     }
-    json_t *json =
-        json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, NULL);
+    size_t flags = JSON_REJECT_DUPLICATES;
+    if (numbers == NUMBERS_REAL) {
+        flags |= JSON_DECODE_INT_AS_REAL;
+    }
+    json_t *json = json_loadb(text.ptr, text.len, flags, NULL);
     if (json != NULL && !json_is_object(json)) {
         json_decref(json);
         return NULL;
@@ -134,8 +137,11 @@ static bool header_read(struct token_parts *parts)
 enum token_outcome token_parse(struct slice token, struct token_parts *parts)
 {
     *parts = (struct token_parts){.text = token, .algorithm = ALGORITHM_OTHER};
+    if (token.len == 0) {
+        return TOKEN_MALFORMED;
+    }
     const char *end = token.ptr + token.len;
-    const char *first = token.len == 0 ? NULL : memchr(token.ptr, '.', token.len);
+    const char *first = memchr(token.ptr, '.', token.len);
     const char *second = first == NULL ? NULL : memchr(first + 1, '.', (size_t)(end - first - 1));
     if (second == NULL) {
         return TOKEN_MALFORMED;
@@ -160,7 +166,7 @@ enum token_outcome token_parse(struct slice token, struct token_parts *parts)
     if (!token_base64url(signature, to, &parts->signature.len)) {
         return TOKEN_MALFORMED;
     }
-    parts->header = token_json(slice_of(parts->buffer, header_len));
+    parts->header = token_json(slice_of(parts->buffer, header_len), NUMBERS_WHOLE);
     return parts->header != NULL && header_read(parts) ? TOKEN_OK : TOKEN_MALFORMED;
 }
 

@@ -54,7 +54,10 @@ void token_parts_fini(struct token_parts *parts);
 bool token_base64url(struct slice text, char *out, size_t *out_len);
 
 /* A JSON object: strict as base/json.h, at most JSON_DEPTH_MAX deep, no name twice at any depth, no
- * U+0000 in strings.  All numbers become reals.  NULL: it is not that.  json_decref it. */
-json_t *token_json(struct slice text);
+ * U+0000 in strings.  NULL: it is not that.  json_decref it.
+ * Numbers: all become reals, so that a whole number of any length is fine where nobody asks for it;
+ * or whole ones stay so and must fit 64 bits: as cjose reads a header, which it does after us. */
+enum token_numbers { NUMBERS_REAL, NUMBERS_WHOLE };
+json_t *token_json(struct slice text, enum token_numbers numbers);
 
 #endif

@@ -231,6 +231,8 @@ static void test_header(void **state)
 {
     (void)state;
     HEADER("{\"alg\":\"HS256\"}", TOKEN_OK);
+    HEADER("{\"alg\":\"HS256\",\"x\":9223372036854775807}", TOKEN_OK);
+    HEADER("{\"alg\":\"HS256\",\"x\":9223372036854775808}", TOKEN_MALFORMED); /* cjose's limit */
     HEADER(" {\"typ\":\"jwt\" , \"alg\":\"HS256\"}\n", TOKEN_OK);
     HEADER("{\"alg\":\"HS256\",\"typ\":\"application/at+jwt\"}", TOKEN_OK);
     HEADER("{\"alg\":\"HS256\",\"kid\":\"whatever\"}", TOKEN_OK); /* no JWKS, no kids */

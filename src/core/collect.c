@@ -363,6 +363,7 @@ bool engine_collect(struct engine *engine, struct changes *changes, size_t rows_
             }
         }
         erase_collect(engine, changes);
+        erase_collected(engine);
         changes->covered_seq = engine->collect_begin_seq;
     }
     return changes->changes_count > 0 || changes->covered_seq > 0;

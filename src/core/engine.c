@@ -243,7 +243,7 @@ uint32_t engine_events_count(const struct engine *engine)
 void engine_events(const struct engine *engine, engine_event_fn *fn, void *ctx)
 {
     for (const struct event *event = engine->all; event != NULL; event = event->all_next) {
-        if (event->own.members_count > 0) { /* none while it is being purged */
+        if (event->own.members_count > 0 && !event->purging) {
             fn(ctx, event_id(event));
         }
     }
@@ -587,7 +587,8 @@ void engine_profile(struct engine *engine, struct slice id, struct slice viewer,
     uint32_t number = event_find_viewer(event, &key, event_viewer_hash(event, &key));
     bool room = event->sets.sets_count < GROUP_SETS_MAX ||
                 group_sets_find(&event->sets, groups) != INDEX_NONE;
-    if (number != MEMBER_NONE && room && !event_viewer_erasing(event, number)) {
+    bool going = event->purging || (number != MEMBER_NONE && event_viewer_erasing(event, number));
+    if (number != MEMBER_NONE && room && !going) {
         set_profile(engine, event, number, groups, true);
         audience_mark_dirty(engine, &event->own, number);
     }

@@ -196,6 +196,7 @@ enum figures_outcome engine_frames(struct engine *engine, struct slice event, st
  */
 struct viewer_viewing {
     struct slice session;
+    uint32_t viewer_no; /* the same in all */
     int64_t start_ms, end_ms;
     bool latest; /* else `alive` and `country` say nothing */
     bool alive;

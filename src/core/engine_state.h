@@ -40,9 +40,11 @@ void engine_link_event(struct engine *engine, struct event *event);
 /* Out of them, with all that was counted for it; frees it.  No audience of it may be touched. */
 void engine_drop_event(struct engine *engine, struct event *event);
 
-/* erase.c, for collect.c: a full pass begins; its last part; that part was committed. */
+/* erase.c, for collect.c: a full pass begins; its last part; all of it is collected; that part was
+ * committed. */
 void erase_begin(struct engine *engine);
 void erase_collect(struct engine *engine, struct changes *changes);
+void erase_collected(struct engine *engine);
 void erase_committed(struct engine *engine, const struct changes *changes);
 /* collect.c, for erase.c. */
 void collect_audience_row(struct engine *engine, struct audience *audience,

@@ -40,7 +40,7 @@ enum figures_outcome engine_erase(struct engine *engine, struct slice id, struct
     struct viewer_key key;
     viewer_key_make(&key, viewer);
     uint32_t viewer_no = event_find_viewer(event, &key, event_viewer_hash(event, &key));
-    if (viewer_no == MEMBER_NONE || event_viewer_erasing(event, viewer_no)) {
+    if (event->purging || viewer_no == MEMBER_NONE || event_viewer_erasing(event, viewer_no)) {
         return FIGURES_OK;
     }
     for (uint32_t i = 0; i <= event->sessions_count; i++) {
@@ -118,6 +118,20 @@ static void drop_whole(struct engine *engine, struct event *event)
     engine_drop_event(engine, event);
 }
 
+/* Nothing but the name and the purge stays. */
+static void leave_shell(struct engine *engine, struct event *event)
+{
+    struct event *shell = event_new(event_id(event), &engine->cfg.hash_key);
+    shell->last_ms = event->last_ms;
+    shell->purging = true;
+    shell->purge_keep = event->purge_keep;
+    shell->purge_begin = event->purge_begin;
+    shell->purge_again = event->purge_again;
+    shell->purge_begin_keep = event->purge_begin_keep;
+    drop_whole(engine, event);
+    engine_link_event(engine, shell);
+}
+
 bool engine_purge(struct engine *engine, struct slice id, bool keep_statistics)
 {
     struct event *event = engine_find_event(engine, id);
@@ -126,18 +140,23 @@ bool engine_purge(struct engine *engine, struct slice id, bool keep_statistics)
         event->purge_again = event->purge_begin;
         return true;
     }
-    if (event == NULL && engine->events_count >= engine->cfg.events_max) {
-        return false;
+    if (event == NULL) {
+        if (!engine_add_event(engine, id)) {
+            return false;
+        }
+        event = engine_find_event(engine, id);
     }
-    struct event *shell = event_new(id, &engine->cfg.hash_key); /* first: id may be the event's */
-    if (event != NULL) {
-        drop_whole(engine, event);
-    }
-    shell->last_ms = engine->now_ms;
-    shell->purging = true;
-    shell->purge_keep = keep_statistics;
-    engine_link_event(engine, shell);
+    event->purging = true;
+    event->purge_keep = keep_statistics;
+    event->idle_collected = false;
     engine->erasing_count++;
+    /* The pass will say that all before it is stored.  Were it not so for this event, a replay
+     * would meet heartbeats and erasures of viewers it does not know, until it comes to the purge.
+     */
+    event->purge_later = engine->collecting && engine->collect_full;
+    if (!event->purge_later) {
+        leave_shell(engine, event);
+    }
     return true;
 }
 
@@ -189,6 +208,17 @@ void erase_collect(struct engine *engine, struct changes *changes)
             *changes_add_purge(changes) =
                 (struct purge_row){.event = changes_copy(changes, event_id(event)),
                                    .keep_statistics = event->purge_begin_keep};
+        }
+    }
+}
+
+void erase_collected(struct engine *engine)
+{
+    struct event *next;
+    for (struct event *event = engine->all; event != NULL; event = next) {
+        next = event->all_next;
+        if (event->purge_later) {
+            leave_shell(engine, event);
         }
     }
 }

@@ -178,7 +178,8 @@ void event_check(const struct event *event)
     for (uint32_t i = 0; i < event->erasing_count; i++) {
         ASSERT(event_viewer_erasing(event, event->erasing[i]));
     }
-    ASSERT(!event->purging || (event->own.members_count == 0 && event->sessions_count == 0 &&
-                               event->touched_count == 0 && event->erasing_count == 0));
-    ASSERT(event->purging || !event->purge_begin);
+    ASSERT(!event->purging || event->purge_later ||
+           (event->own.members_count == 0 && event->sessions_count == 0 &&
+            event->touched_count == 0 && event->erasing_count == 0));
+    ASSERT(event->purging || (!event->purge_begin && !event->purge_later));
 }

@@ -63,11 +63,12 @@ struct event {
     uint32_t *erasing;        /* numbers of the viewers that are to be forgotten, oldest first */
     uint32_t erasing_count, erasing_max;
     uint32_t erasing_begin; /* the first ones, of the full pass under way */
-    bool purging;           /* a shell: nothing is in it, nothing goes in */
-    bool purge_keep;        /* its statistics stay in the record store */
-    bool purge_begin;       /* the full pass under way will say so … */
-    bool purge_again;      /* asked for once more since: one more full pass, or a replay that begins
-                              between the two would purge what came back after the first */
+    bool purging;           /* counts nothing, takes nothing: an empty shell, but for purge_later */
+    bool purge_later; /* left when the full pass under way has stored what it will call covered */
+    bool purge_keep;  /* its statistics stay in the record store */
+    bool purge_begin; /* the full pass under way will say so … */
+    bool purge_again; /* asked for once more since: one more full pass, or a replay that begins
+                         between the two would purge what came back after the first */
     bool purge_begin_keep; /* … and this */
     bool idle_collected;   /* the part that says "idle" is on its way to the record store */
     bool evict_listed;

@@ -55,7 +55,11 @@ enum figures_outcome engine_overview(struct engine *engine, struct slice event_i
     if (event == NULL) {
         return FIGURES_NEED_EVENT;
     }
-    struct figures figures;
+    struct figures figures = {0};
+    if (event->purging) {
+        fn(ctx, &figures);
+        return FIGURES_OK;
+    }
     fill(engine, &event->own, &figures);
     fn(ctx, &figures);
     for (uint32_t i = 0; i < event->sessions_count; i++) {
@@ -126,7 +130,7 @@ enum figures_outcome engine_viewer(struct engine *engine, struct slice event_id,
     struct viewer_key key;
     viewer_key_make(&key, viewer);
     uint32_t viewer_no = event_find_viewer(event, &key, event_viewer_hash(event, &key));
-    if (viewer_no == MEMBER_NONE || event_viewer_erasing(event, viewer_no)) {
+    if (event->purging || viewer_no == MEMBER_NONE || event_viewer_erasing(event, viewer_no)) {
         return FIGURES_OK;
     }
     *attended = true;
@@ -140,6 +144,7 @@ enum figures_outcome engine_viewer(struct engine *engine, struct slice event_id,
         audience_update(engine, audience);
         const struct member *member = &audience->members[number];
         struct viewer_viewing viewing = {.session = audience_session(audience),
+                                         .viewer_no = viewer_no,
                                          .start_ms = member->start_ms,
                                          .end_ms = member->end_ms,
                                          .latest = true,

@@ -234,7 +234,10 @@ static void compare(struct world *world)
 {
     note_to_go(world);
     model_compare(world->model, world->engine, cast_random(&world->cast), false);
-    ASSERT(engine_erasing(world->engine) == world->going_count);
+    /* Erasures of an event that was purged meanwhile go on with the pass under way. */
+    ASSERT(
+        engine_erasing(world->engine) == world->going_count ||
+        (engine_collecting(world->engine) && engine_erasing(world->engine) > world->going_count));
     for (size_t g = 0; g < world->going_count; g++) {
         if (world->going[g].viewer.len > 0) {
             model_same_absent(world->engine, world->going[g].event, world->going[g].viewer);

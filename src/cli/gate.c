@@ -163,7 +163,7 @@ void gate_tick(struct gate *gate, struct api *api)
     changed = false;
     if (gate->country_db != NULL) {
         if (country_db_reload_changed(gate->country_db, &changed, why, sizeof why) != ERR_NONE) {
-            LOG_EVERY(10000, LOG_ERROR, "serve", "countries stay as they were: %s", why);
+            log_line(LOG_ERROR, "serve", "countries stay as they were: %s", why); /* told once */
         } else if (changed) {
             country_db_describe(gate->country_db, why, sizeof why);
             log_line(LOG_INFO, "serve", "countries: %s", why);

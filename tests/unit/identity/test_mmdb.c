@@ -171,6 +171,21 @@ static void test_good_vectors(void **state)
     }
 }
 
+/* The database of scripts/setup country; tests run in the top folder. */
+static void test_pinned(void **state)
+{
+    (void)state;
+    static const char path[] = "build/country-db/country.mmdb";
+    uint64_t random = tap_seed();
+    struct slice file = file_bytes(path);
+    if (file.ptr == NULL) {
+        printf("# SKIP test_pinned: no %s\n", path);
+        skip();
+    }
+    compare(file, path, &random, true);
+    free((char *)file.ptr);
+}
+
 /* ---- made files ---- */
 
 /* A record that points to a country that stands at `at` or a little behind. */
@@ -619,12 +634,19 @@ static void test_random_damage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good_vectors),    cmocka_unit_test(test_made),
-        cmocka_unit_test(test_no_ipv4_part),    cmocka_unit_test(test_shared_part),
-        cmocka_unit_test(test_hostile_vectors), cmocka_unit_test(test_round_and_deep_trees),
-        cmocka_unit_test(test_deep_data),       cmocka_unit_test(test_overlapping_data),
-        cmocka_unit_test(test_bad_values),      cmocka_unit_test(test_bad_metadata),
-        cmocka_unit_test(test_cut_anywhere),    cmocka_unit_test(test_random_damage),
+        cmocka_unit_test(test_good_vectors),
+        cmocka_unit_test(test_pinned),
+        cmocka_unit_test(test_made),
+        cmocka_unit_test(test_no_ipv4_part),
+        cmocka_unit_test(test_shared_part),
+        cmocka_unit_test(test_hostile_vectors),
+        cmocka_unit_test(test_round_and_deep_trees),
+        cmocka_unit_test(test_deep_data),
+        cmocka_unit_test(test_overlapping_data),
+        cmocka_unit_test(test_bad_values),
+        cmocka_unit_test(test_bad_metadata),
+        cmocka_unit_test(test_cut_anywhere),
+        cmocka_unit_test(test_random_damage),
     };
     return tap_run(tests);
 }

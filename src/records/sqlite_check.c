@@ -71,7 +71,8 @@ static const char *const rules[] = {
     "WHERE NOT EXISTS (SELECT 1 FROM attendance"
     " WHERE attendance.key = (audience.id << 32) + viewer.viewer_no)",
 
-    "SELECT 'event ' || name || ': viewer number ' || viewer_no || ' is erased, but its id is not' "
+    "SELECT 'event ' || name || ': viewer number ' || viewer.viewer_no || ' is erased, but its id "
+    "is not' "
     "FROM viewer JOIN event ON event.id = viewer.event_id "
     "JOIN audience ON audience.event_id = event.id AND session = '' "
     "JOIN attendance ON attendance.key = (audience.id << 32) + viewer.viewer_no "

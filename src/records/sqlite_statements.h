@@ -40,9 +40,9 @@
       "VALUES (?1, ?2, ?3, ?4, ?5, ?6)")                                                           \
     /* ---- erasure: ?1 event; ?2 viewer numbers as a JSON array ---- */                           \
     X(SQL_ERASE_FIND,                                                                              \
-      "SELECT audience.id, session, key FROM audience CROSS JOIN json_each(?2) CROSS JOIN "        \
-      "attendance"                                                                                 \
-      " ON key = (audience.id << 32) + json_each.value WHERE event_id = ?1 AND session = '' "      \
+      "SELECT audience.id, session, attendance.key FROM audience CROSS JOIN json_each(?2) AS no "  \
+      "CROSS JOIN attendance ON attendance.key = (audience.id << 32) + no.value "                  \
+      "WHERE event_id = ?1 AND session = '' "                                                      \
       "UNION ALL "                                                                                 \
       "SELECT audience.id, session, key FROM audience CROSS JOIN attendance ON " SQL_KEYS_OF(      \
           "audience.id") " WHERE event_id = ?1 AND session <> ''"                                  \

@@ -129,7 +129,7 @@ const char *sqlite_wipe_vfs(void)
 
 void sqlite_wipe(struct sqlite_link *link, bool wait)
 {
-    sqlite3_busy_timeout(link->db, wait ? SQLITE_BUSY_MS : 0);
+    sqlite3_busy_timeout(link->db, wait ? SQLITE_WIPE_MS : 0);
     int code = sqlite3_wal_checkpoint_v2(link->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     sqlite3_busy_timeout(link->db, SQLITE_BUSY_MS);
     link->wipe_due = code != SQLITE_OK;

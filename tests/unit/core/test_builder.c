@@ -126,6 +126,83 @@ static void test_good(void **state)
     engine_free(engine);
 }
 
+static void erase_viewer(struct rows *rows, uint32_t viewer_no)
+{
+    struct member_row *viewer = &rows->viewers[viewer_no];
+    *viewer =
+        (struct member_row){.member_no = viewer_no, .viewer_no = viewer_no, .counted_frame_ms = -1};
+    for (int i = 0; i < 2; i++) {
+        if (rows->members[i].viewer_no == viewer_no) {
+            rows->members[i] = *viewer;
+            rows->members[i].member_no = (uint32_t)i;
+        }
+    }
+    rows->own.attended--;
+    rows->session.attended--;
+}
+
+/* An erased viewer: numbers without a name, found by nobody. */
+static void test_erased(void **state)
+{
+    (void)state;
+    for (uint32_t erased = 0; erased < 3; erased++) {
+        struct rows rows = good();
+        rows.own.as_of_ms = rows.session.as_of_ms =
+            erased == 2 ? 0 : TIME_MS; /* and is not alive */
+        erase_viewer(&rows, erased == 2 ? 0 : erased);
+        if (erased == 2) {
+            erase_viewer(&rows, 1);
+        }
+        struct event *event;
+        const char *why = NULL;
+        assert_int_equal(build(&rows, &event, &why), ERR_NONE);
+        struct engine *engine = engine_new(&cfg);
+        engine_begin(engine, 9, TIME_MS);
+        assert_true(engine_adopt(engine, event, true));
+        engine_check(engine);
+        struct figures figures;
+        assert_int_equal(engine_figures(engine, SLICE_LIT("E"), SLICE_LIT("S"), &figures),
+                         FIGURES_OK);
+        assert_int_equal(figures.active, erased == 2 ? 0 : 1);
+        assert_int_equal(figures.attended, erased == 2 ? 0 : 1);
+        const char *names[] = {"anna", "berta", ""};
+        for (uint32_t i = 0; i < 3; i++) {
+            struct heartbeat heartbeat = {.event = SLICE_LIT("E"),
+                                          .session = SLICE_LIT("S"),
+                                          .viewer = slice_str(names[i]),
+                                          .flags = HEARTBEAT_LEAVING};
+            struct place place;
+            const struct heartbeat *pointer = &heartbeat;
+            engine_place(engine, &pointer, &place, 1);
+            bool there = i < 2 && erased != 2 && i != erased;
+            assert_int_equal(place.viewer_no, there ? i : UINT32_MAX);
+            assert_int_equal(place.member_no, there ? 1 - i : UINT32_MAX);
+        }
+        engine_free(engine);
+    }
+}
+
+/* All people went, the statistics were kept; then some came. */
+static void test_kept_statistics(void **state)
+{
+    (void)state;
+    struct rows rows = good();
+    rows.own.attended = rows.session.attended = 4000000000u;
+    rows.own.logins = rows.session.logins = 5000000000u;
+    struct event *event;
+    const char *why = NULL;
+    assert_int_equal(build(&rows, &event, &why), ERR_NONE);
+    struct engine *engine = engine_new(&cfg);
+    engine_begin(engine, 9, TIME_MS);
+    assert_true(engine_adopt(engine, event, true));
+    struct figures figures;
+    assert_int_equal(engine_figures(engine, SLICE_LIT("E"), SLICE_LIT("S"), &figures), FIGURES_OK);
+    /* Three numbers were given, of which two are here: the third would be in the journal. */
+    assert_int_equal(figures.attended, 4000000000u - 1);
+    assert_int_equal(figures.logins, 5000000000u);
+    engine_free(engine);
+}
+
 /* A lease that ends at the very ms of the row is alive. */
 static void test_lease_ends_now(void **state)
 {
@@ -211,6 +288,21 @@ static void test_members(void **state)
     REFUSED("valid id", viewers[0].viewer, SLICE_LIT("a\nb"));
     REFUSED("valid id", viewers[0].groups, 2);
     REFUSED("valid id", viewers[0].profile_due_ms, -1);
+    REFUSED("not empty", viewers[0].start_ms, 0); /* a time, a lease and a name */
+    struct rows erased = good();
+    erase_viewer(&erased, 0);
+#define REFUSED_ERASED(field, value)                                                               \
+    do {                                                                                           \
+        struct rows broken = erased;                                                               \
+        broken.viewers[0].field = value;                                                           \
+        refused(&broken, "not empty");                                                             \
+    } while (0)
+    REFUSED_ERASED(end_ms, 1);
+    REFUSED_ERASED(expiry_ms, 1);
+    REFUSED_ERASED(groups, 1);
+    REFUSED_ERASED(lease_groups, 1);
+    REFUSED_ERASED(country, 1);
+    REFUSED_ERASED(viewer, SLICE_LIT("anna"));
     REFUSED("there twice", viewers[1].viewer, SLICE_LIT("anna"));
     REFUSED("twice in a session", members[1].viewer_no, 1);
 }
@@ -242,6 +334,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good),    cmocka_unit_test(test_lease_ends_now),
+        cmocka_unit_test(test_erased),  cmocka_unit_test(test_kept_statistics),
         cmocka_unit_test(test_groups),  cmocka_unit_test(test_audiences),
         cmocka_unit_test(test_members), cmocka_unit_test(test_unknown_audience),
     };

@@ -26,6 +26,9 @@ static void fill(struct changes *changes, uint32_t rounds)
         for (uint32_t g = 0; g < i % 5; g++) {
             changes_add_groups(changes)->set_no = (uint16_t)g;
         }
+        changes_add_erasure(changes)->viewer_no = i; /* these belong to no change */
+        changes_add_purge(changes)->keep_statistics = i % 2 == 0;
+        changes_add_erased(changes)->viewings = i;
     }
 }
 
@@ -33,6 +36,9 @@ static void verify(const struct changes *changes, uint32_t rounds)
 {
     char text[64];
     assert_int_equal(changes->changes_count, rounds);
+    assert_int_equal(changes->erasures_count, rounds);
+    assert_int_equal(changes->purges_count, rounds);
+    assert_int_equal(changes->erased_count, rounds);
     for (uint32_t i = 0; i < rounds; i++) {
         const struct change *change = &changes->changes[i];
         int len = sprintf(text, "event %u", i);
@@ -41,6 +47,9 @@ static void verify(const struct changes *changes, uint32_t rounds)
         assert_int_equal(change->viewings_count, i % 3);
         assert_int_equal(change->frames_count, i % 2);
         assert_int_equal(change->groups_count, i % 5);
+        assert_int_equal(changes->erasures[i].viewer_no, i);
+        assert_int_equal(changes->purges[i].keep_statistics, i % 2 == 0);
+        assert_int_equal(changes->erased[i].viewings, i);
         for (uint32_t m = 0; m < i % 7; m++) {
             const struct member_row *row = &changes->members[change->members_first + m];
             len = sprintf(text, "viewer %u of %u", m, i);

@@ -180,6 +180,85 @@ static void test_sessions_max(void **state)
     assert_int_equal(beat("c", "T", ""), PLACE_READY);
 }
 
+static struct heartbeat beat_at(const char *event, const char *viewer, const char *session)
+{
+    struct heartbeat heartbeat = beat_of(viewer, session, "");
+    heartbeat.event = slice_str(event);
+    return heartbeat;
+}
+
+static void with_bounds(uint32_t all_viewers_max, uint32_t all_audiences_max)
+{
+    cfg.viewers_max = cfg.sessions_max = 100;
+    cfg.all_viewers_max = all_viewers_max;
+    cfg.all_audiences_max = all_audiences_max;
+    engine_set_bounds(engine, &cfg);
+}
+
+/* All events together, and all heartbeats of one batch: exact. */
+static void test_all_viewers_max(void **state)
+{
+    (void)state;
+    with_bounds(4, 0);
+    add_event();
+    assert_true(engine_add_event(engine, SLICE_LIT("F")));
+    struct heartbeat heartbeats[6] = {beat_at("E", "a", NULL), beat_at("F", "a", NULL),
+                                      beat_at("E", "b", "S"),  beat_at("F", "b", NULL),
+                                      beat_at("E", "c", NULL), beat_at("F", "c", NULL)};
+    struct place places[6];
+    place_all(heartbeats, places, 6);
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(places[i].outcome, i < 4 ? PLACE_READY : PLACE_VIEWERS_FULL);
+        if (i < 4) {
+            engine_apply(engine, &heartbeats[i], &places[i]);
+        }
+    }
+    place_all(heartbeats, places, 6);
+    for (int i = 0; i < 6; i++) { /* who is there goes on */
+        assert_int_equal(places[i].outcome, i < 4 ? PLACE_READY : PLACE_VIEWERS_FULL);
+    }
+    struct engine_sizes sizes;
+    engine_sizes(engine, &sizes);
+    assert_true(sizes.viewers == 4 && sizes.members == 5 && sizes.audiences == 3);
+    with_bounds(5, 0);
+    assert_int_equal(engine_heartbeat(engine, &heartbeats[4]), PLACE_READY);
+    assert_int_equal(engine_heartbeat(engine, &heartbeats[5]), PLACE_VIEWERS_FULL);
+    assert_true(engine_purge(engine, SLICE_LIT("E"), false)); /* makes room at once */
+    engine_check(engine);
+    assert_int_equal(engine_heartbeat(engine, &heartbeats[5]), PLACE_READY);
+    with_bounds(0, 0);
+    struct heartbeat more = beat_at("F", "d", NULL);
+    assert_int_equal(engine_heartbeat(engine, &more), PLACE_READY);
+}
+
+static void test_all_audiences_max(void **state)
+{
+    (void)state;
+    with_bounds(0, 4);
+    add_event();
+    assert_true(engine_add_event(engine, SLICE_LIT("F")));
+    struct heartbeat heartbeats[6] = {beat_at("E", "a", "S"), beat_at("F", "a", "S"),
+                                      beat_at("E", "b", "S"), beat_at("F", "b", "T"),
+                                      beat_at("E", "c", "T"), beat_at("F", "c", NULL)};
+    struct place places[6];
+    place_all(heartbeats, places, 6);
+    for (int i = 0; i < 6; i++) {
+        bool full = i == 3 || i == 4;
+        assert_int_equal(places[i].outcome, full ? PLACE_SESSIONS_FULL : PLACE_READY);
+        if (!full) {
+            engine_apply(engine, &heartbeats[i], &places[i]);
+        }
+    }
+    struct engine_sizes sizes;
+    engine_sizes(engine, &sizes);
+    assert_int_equal(sizes.audiences, 4);
+    assert_int_equal(engine_heartbeat(engine, &heartbeats[3]), PLACE_SESSIONS_FULL);
+    assert_int_equal(engine_heartbeat(engine, &heartbeats[0]), PLACE_READY);
+    with_bounds(0, 5);
+    assert_int_equal(engine_heartbeat(engine, &heartbeats[3]), PLACE_READY);
+    assert_int_equal(engine_heartbeat(engine, &heartbeats[4]), PLACE_SESSIONS_FULL);
+}
+
 static void test_backlog(void **state)
 {
     (void)state;
@@ -293,6 +372,8 @@ int main(void)
         CASE(test_events_max),
         CASE(test_viewers_max),
         CASE(test_sessions_max),
+        CASE(test_all_viewers_max),
+        CASE(test_all_audiences_max),
         CASE(test_backlog),
         CASE(test_same_groups),
         CASE(test_groups_as_covered),

@@ -159,6 +159,41 @@ static void test_removal(void **state)
     place_fini(&place);
 }
 
+/* What was written before a turn can go as soon as it is covered, however small its segment. */
+static void test_turn(void **state)
+{
+    (void)state;
+    struct place place;
+    place_init(&place);
+    struct journal_report report;
+    uint64_t durable_seq;
+    struct journal *journal = open_small(&place, 0, &report);
+    journal_turn(journal); /* nothing to turn away from */
+    append_many(journal, 3);
+    assert_int_equal(segments_in(place.folder), 1);
+    journal_turn(journal);
+    journal_turn(journal);
+    assert_int_equal(segments_in(place.folder), 1); /* it is the next append that does it */
+    append_many(journal, 1);
+    assert_int_equal(segments_in(place.folder), 2);
+    append_many(journal, 1);
+    assert_int_equal(segments_in(place.folder), 2); /* once */
+    assert_int_equal(journal_remove_covered(journal, 3), ERR_NONE);
+    assert_int_equal(segments_in(place.folder), 2); /* not on the disk yet */
+    assert_int_equal(journal_sync(journal, &durable_seq), ERR_NONE);
+    assert_int_equal(journal_remove_covered(journal, 3), ERR_NONE);
+    assert_int_equal(segments_in(place.folder), 1);
+    expect_records(place.folder, 4, 5);
+    journal_turn(journal);
+    journal_close(journal);
+    journal = open_small(&place, 3, &report); /* it is no more than a wish */
+    append_many(journal, 1);
+    assert_int_equal(segments_in(place.folder), 1);
+    journal_close(journal);
+    expect_records(place.folder, 4, 6);
+    place_fini(&place);
+}
+
 static void test_scan_from_the_middle(void **state)
 {
     (void)state;
@@ -334,6 +369,7 @@ int main(void)
         cmocka_unit_test(test_rotation),
         cmocka_unit_test(test_large_records),
         cmocka_unit_test(test_removal),
+        cmocka_unit_test(test_turn),
         cmocka_unit_test(test_scan_from_the_middle),
         cmocka_unit_test(test_scan_is_stopped_by_its_caller),
         cmocka_unit_test(test_floor),

@@ -165,7 +165,7 @@ static void test_erased(void **state)
                          FIGURES_OK);
         assert_int_equal(figures.active, erased == 2 ? 0 : 1);
         assert_int_equal(figures.attended, erased == 2 ? 0 : 1);
-        const char *names[] = {"anna", "berta", ""};
+        const char *names[] = {"anna", "berta", "nobody"};
         for (uint32_t i = 0; i < 3; i++) {
             struct heartbeat heartbeat = {.event = SLICE_LIT("E"),
                                           .session = SLICE_LIT("S"),

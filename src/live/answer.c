@@ -93,6 +93,7 @@ static void add_viewing(struct live_query *query, struct slice session, int64_t 
 static void add_engine_viewing(void *ctx, const struct viewer_viewing *viewing)
 {
     struct live_query *query = ctx;
+    query->viewer_no = viewing->viewer_no;
     add_viewing(query, viewing->session, viewing->start_ms, viewing->end_ms);
     if (viewing->session.len == 0 && viewing->latest) {
         query->alive = viewing->alive;
@@ -197,6 +198,7 @@ static enum figures_outcome figures_of(struct live *live, struct live_query *que
 static void viewer_of(struct live *live, struct live_query *query)
 {
     struct slice groups;
+    query->viewer_no = -1;
     /* An event not in memory has nobody alive, and all its viewings are stored. */
     if (engine_viewer(live->engine, query->event, query->viewer, &query->attended, &groups,
                       add_engine_viewing, query) == FIGURES_OK &&
@@ -406,8 +408,8 @@ static enum err read_viewer(struct records_link *link, struct live_query *query)
     bool in_memory = query->attended;
     struct slice engine_groups = query->groups;
     uint32_t engine_rows = query->rows;
-    enum err err = records_viewings(link, query->event, query->viewer, -1, limit_of(query) + 1,
-                                    read_viewing, query);
+    enum err err = records_viewings(link, query->event, query->viewer, query->viewer_no,
+                                    limit_of(query) + 1, read_viewing, query);
     if (err != ERR_NONE && err != ERR_NOT_FOUND) {
         return err;
     }

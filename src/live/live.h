@@ -194,6 +194,7 @@ struct live_query {
     uint32_t rows, rows_max; /* of the one array that the kind fills */
     /* live's own */
     struct changes *text; /* holds the text of the answer */
+    int64_t viewer_no;    /* VIEWER: what the engine knows it by; -1: it does not */
     uint64_t part;        /* the stored parts that a read must wait for */
     int64_t asked_ms;     /* monotonic: when it went on to a thread that may block */
 };

@@ -1,5 +1,8 @@
 /* test_engine.c -- the engine against the naive model, over long random runs.
  *
+ * Now and then a viewer is erased or an event purged; nothing is collected here, so these stay
+ * refused (test_recovery.c has the rest).
+ *
  * After every batch all figures are equal and every invariant of the engine holds.  Rounds:
  * NOVABEAT_ROUNDS (4); seed: NOVABEAT_SEED. */
 #include "tap.h"
@@ -17,7 +20,7 @@ struct run {
     struct model *model;
     uint64_t seq;
     int64_t now_ms;
-    uint64_t heartbeats;
+    uint64_t heartbeats, refused;
 };
 
 static struct engine_config config(struct cast *cast)
@@ -71,9 +74,16 @@ static void resolve(struct run *run, struct heartbeat *heartbeat, enum place_out
     case PLACE_VIEWERS_FULL:
     case PLACE_GROUPS_FULL:
     case PLACE_BACKLOG:
-    case PLACE_ERASING:
+    case PLACE_ERASING: /* its callers look for that */
         ASSERT(!"nothing is full here");
     }
+}
+
+static bool model_knows(const struct run *run, const struct heartbeat *heartbeat)
+{
+    const struct model_event *event = model_event_find(run->model, heartbeat->event);
+    return event != NULL && !event->purging &&
+           model_member_find(&event->audiences[0], heartbeat->viewer) != NULL;
 }
 
 static void step_batch(struct run *run)
@@ -86,11 +96,18 @@ static void step_batch(struct run *run)
         heartbeats[i] = cast_heartbeat(&run->cast);
         pointers[i] = &heartbeats[i];
     }
-    size_t ready = 0;
-    while (ready < count) {
+    size_t ready = SIZE_MAX;
+    while (ready != count) {
         engine_place(run->engine, pointers, places, count);
         ready = 0;
         for (size_t i = 0; i < count; i++) {
+            if (places[i].outcome == PLACE_ERASING) { /* the batch is made anew without it */
+                ASSERT(!model_knows(run, &heartbeats[i]));
+                run->refused++;
+                memmove(&heartbeats[i], &heartbeats[i + 1], (--count - i) * sizeof *heartbeats);
+                ready = SIZE_MAX;
+                break;
+            }
             ready += places[i].outcome == PLACE_READY;
             resolve(run, &heartbeats[i], places[i].outcome);
         }
@@ -107,6 +124,11 @@ static void step_single(struct run *run)
     struct heartbeat heartbeat = cast_heartbeat(&run->cast);
     enum place_outcome outcome;
     while ((outcome = engine_heartbeat(run->engine, &heartbeat)) != PLACE_READY) {
+        if (outcome == PLACE_ERASING) {
+            ASSERT(!model_knows(run, &heartbeat));
+            run->refused++;
+            return;
+        }
         resolve(run, &heartbeat, outcome);
     }
     model_heartbeat(run->model, &heartbeat);
@@ -119,6 +141,19 @@ static void step_profile(struct run *run)
     struct slice groups = cast_groups(&run->cast);
     engine_profile(run->engine, heartbeat.event, heartbeat.viewer, groups);
     model_profile(run->model, heartbeat.event, heartbeat.viewer, groups);
+}
+
+static void step_erase(struct run *run)
+{
+    struct heartbeat heartbeat = cast_heartbeat(&run->cast);
+    bool known = false;
+    if (cast_chance(&run->cast, 40)) {
+        ASSERT(engine_purge(run->engine, heartbeat.event, false));
+        model_purge(run->model, heartbeat.event, false);
+    } else if (engine_erase(run->engine, heartbeat.event, heartbeat.viewer, &known) == FIGURES_OK) {
+        ASSERT(known == model_erase(run->model, heartbeat.event, heartbeat.viewer));
+        model_same_absent(run->engine, heartbeat.event, heartbeat.viewer);
+    }
 }
 
 static void step(struct run *run)
@@ -137,6 +172,8 @@ static void step(struct run *run)
             struct engine_windows windows = cast_windows(&run->cast);
             engine_set_windows(run->engine, &windows);
             model_set_windows(run->model, &windows);
+        } else if (cast_chance(&run->cast, 8)) {
+            step_erase(run);
         }
         break;
     case 3:
@@ -159,7 +196,7 @@ static uint64_t rounds(void)
 
 static void many_rounds(size_t events, size_t sessions, size_t viewers, int steps)
 {
-    uint64_t random = tap_seed(), heartbeats = 0;
+    uint64_t random = tap_seed(), heartbeats = 0, refused = 0;
     for (uint64_t round = 0; round < rounds(); round++) {
         struct run run;
         run_init(&run, tap_random(&random), events, sessions, viewers);
@@ -167,9 +204,11 @@ static void many_rounds(size_t events, size_t sessions, size_t viewers, int step
             step(&run);
         }
         heartbeats += run.heartbeats;
+        refused += run.refused;
         run_fini(&run);
     }
-    printf("# %llu heartbeats\n", (unsigned long long)heartbeats);
+    printf("# %llu heartbeats, %llu refused\n", (unsigned long long)heartbeats,
+           (unsigned long long)refused);
 }
 
 static void test_few_viewers(void **state)

@@ -1,6 +1,7 @@
 # openapi_embed.cmake -- writes OUT, a C file with the text of FILE in which @VERSION@ is VERSION.
 # Run by the build: cmake -DFILE=… -DVERSION=… -DOUT=… -P openapi_embed.cmake.  The bytes are written
 # as numbers, as sql/embed.cmake does.
+cmake_minimum_required(VERSION 3.25) # else "@VERSION@" below would be taken for the variable
 file(READ ${FILE} text)
 string(REPLACE "@VERSION@" "${VERSION}" text "${text}")
 string(HEX "${text}" bytes)

@@ -51,22 +51,22 @@ def test_declared_and_seen(server):
 
 def test_sessions(server):
     """Sessions are listed in order, declared or seen; taking back a declaration keeps the figures"""
-    server.beat_ok("sessions", "ada", "c")
-    server.request("PUT", event_path("sessions"), {"sessions": [
+    server.beat_ok("talks", "ada", "c")
+    server.request("PUT", event_path("talks"), {"sessions": [
         {"sessionId": name, "title": name.upper()} for name in ("a", "b", "c")]})
-    server.beat_ok("sessions", "ada", "d")
+    server.beat_ok("talks", "ada", "d")
     rows = [{"sessionId": name, **({"title": name.upper()} if name != "d" else {})}
             for name in "abcd"]
     for limit in (1, 2, 3, 4, 5):
-        assert pages(server, event_path("sessions") + "/sessions", "sessions", limit) == rows
-    assert server.get_json(event_path("sessions"))["sessions"] == rows[:3]
+        assert pages(server, event_path("talks") + "/sessions", "sessions", limit) == rows
+    assert server.get_json(event_path("talks"))["sessions"] == rows[:3]
     for name, status in (("c", 204), ("c", 404), ("d", 404), ("b", 204)):
-        assert server.request("DELETE", event_path("sessions", name)).status == status, name
-    assert server.active("sessions", "c")[0] == 1, "the figures went with the declaration"
-    assert server.get_json(event_path("sessions", "c")) == {"eventId": "sessions", "sessionId": "c"}
-    assert server.get(event_path("sessions", "b")).status == 404
+        assert server.request("DELETE", event_path("talks", name)).status == status, name
+    assert server.active("talks", "c")[0] == 1, "the figures went with the declaration"
+    assert server.get_json(event_path("talks", "c")) == {"eventId": "talks", "sessionId": "c"}
+    assert server.get(event_path("talks", "b")).status == 404
     rows = [{"sessionId": "a", "title": "A"}, {"sessionId": "c"}, {"sessionId": "d"}]
-    assert pages(server, event_path("sessions") + "/sessions", "sessions", 2) == rows
+    assert pages(server, event_path("talks") + "/sessions", "sessions", 2) == rows
 
 
 def test_any_script(server):

@@ -18,6 +18,7 @@ from harness import Server, event_path, quote, run, wait_until
 UUID = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 SCRIPT = "\u1f40\u03b2\u03b5\u03bb\u03cc\u03c2-\U0001f989-\u05d2\u05dc\u05d9\u05d5\u05df"
 NAME = "Erasmus Forgettable \u2020"
+PURGED = "purged-5f0e2c"
 OFTEN = {"frame": "1s", "records_flush": "200ms", "records_interval": "400ms"}
 SHORT = {**OFTEN, "alive_window": "1s", "hidden_window": "1s", "leaving_window": "500ms",
          "viewing_gap": "1s"}  # so that a viewer has several viewings
@@ -244,14 +245,26 @@ def test_profile_alone():
 
 
 def test_asleep():
-    """A viewer of an event that is not in memory is erased from the record store"""
-    with Server(**OFTEN) as server:
-        attend(server, "E", [UUID, SCRIPT, "stay"], rounds=1)
-        assert server.terminate() == 0
-        server.start()
+    """A viewer of an event that has left memory is erased from the record store, and so is an event"""
+    with Server(**SHORT, event_idle="1s") as server:
+        for event in ("E", PURGED):
+            attend(server, event, [UUID, SCRIPT, "stay"], rounds=1)
+        wait_until(lambda: server.metrics()["novabeat_events"] == 0, "the events leave memory",
+                   seconds=60, pause=0.2)
+        assert in_files(server.data, UUID)
+        assert server.request("DELETE", event_path(PURGED)).status == 204
+        assert server.attended(PURGED) == 0
         assert erase(server, "E", SCRIPT).status == 204
         assert erase(server, "E", UUID).status == 204
+        wait_until(lambda: not in_tables(server.data, UUID), "the purged rows are gone", seconds=90,
+                   pause=0.2)
+        wait_until(lambda: not in_files(server.data, UUID, PURGED), "the purged bytes are gone",
+                   seconds=30, pause=0.2)
         nowhere(server, ("E",), ("stay",), UUID, SCRIPT)
+        assert audience(server, "E")["attended"] == 1
+        server.kill()
+        server.start()
+        nowhere(server, ("E",), ("stay",), UUID, SCRIPT, PURGED)
         assert audience(server, "E")["attended"] == 1
 
 
@@ -302,9 +315,6 @@ def test_under_load():
 
 
 # ---- events ----
-
-PURGED = "purged-5f0e2c"
-
 
 def test_purge():
     """A purged event is nowhere, and neither are its people; others stay; its name can come again"""

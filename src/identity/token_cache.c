@@ -190,7 +190,9 @@ bool token_cache_get(struct token_cache *cache, const struct token_cache_key *ke
     if (slot != NULL && slot->entry != NULL) {
         if (wall_ms < slot->expires_ms) {
             entry_read(slot->entry, claims);
-            slot->entry->asked = true;
+            if (!slot->entry->asked) { /* else the line stays clean */
+                slot->entry->asked = true;
+            }
             shard->hits++;
             found = true;
         } else {

@@ -1,7 +1,8 @@
 /* token_jwks.c -- the keys of a JWKS.  Source: RFC 7517; RFC 7518, 6; RFC 8037, 2.
  *
- * By jansson and our base64url, not cjose_jwk_import: that would keep a private part, takes
- * coordinates of any length and numbers with stray bits, and knows no OKP. */
+ * By jansson and our base64url, not cjose_jwk_import: that would keep a private part, takes RSA
+ * keys of any size, and knows no OKP.
+ */
 #include "identity/token_keys.h"
 
 #include <sodium.h>
@@ -153,7 +154,7 @@ static bool add_jwk(struct token_keys *keys, const json_t *jwk, enum token_rsa r
     const json_t *use = json_object_get(jwk, "use");
     const json_t *kid = json_object_get(jwk, "kid");
     const char *type = json_string_value(json_object_get(jwk, "kty"));
-    struct token_key_about about = {.kid = json_string_value(kid), .of_set = true};
+    struct token_key_about about = {.kid = json_string_value(kid)};
     if (!json_is_object(jwk)) {
         return fail(why, why_bytes, "it is not an object");
     }

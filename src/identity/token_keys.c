@@ -21,9 +21,8 @@
 
 struct token_key {
     enum token_algorithm algorithm;
-    bool of_set;
     size_t signature_bytes; /* exactly */
-    char *kid;              /* NULL: none */
+    char *kid;              /* NULL: none; only keys of a JWKS have one */
     cjose_jwk_t *jwk;       /* of all but EdDSA */
     EVP_PKEY *ed25519;
 };
@@ -95,7 +94,6 @@ static bool add(struct token_keys *keys, const struct token_key_about *about,
     ASSERT((jwk == NULL) == (ed25519 != NULL));
     struct token_key *key = &keys->keys[keys->count++];
     *key = (struct token_key){.algorithm = about->algorithm,
-                              .of_set = about->of_set,
                               .signature_bytes = signature_bytes,
                               .jwk = jwk,
                               .ed25519 = ed25519};
@@ -276,7 +274,7 @@ enum token_outcome token_keys_check(const struct token_keys *keys, const struct 
     for (unsigned i = 0; i < keys->count && tried < TOKEN_KEYS_TRIED; i++) {
         const struct token_key *key = &keys->keys[i];
         if (by_kid) {
-            if (!key->of_set || key->kid == NULL || strcmp(key->kid, parts->kid) != 0) {
+            if (key->kid == NULL || strcmp(key->kid, parts->kid) != 0) {
                 continue;
             }
             known = true;

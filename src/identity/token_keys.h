@@ -35,11 +35,10 @@ enum token_outcome token_keys_check(const struct token_keys *keys,
                                     const struct token_parts *parts) WARN_UNUSED;
 
 /* For the readers of files (token_pem.c, token_jwks.c): one key, of its public numbers.  kid:
- * copied; NULL: none.  of_set: it came from a JWKS.  False: why says what is wrong with it. */
+ * copied; NULL: none.  False: why says what is wrong with it. */
 struct token_key_about {
     enum token_algorithm algorithm;
     const char *kid;
-    bool of_set;
 };
 bool token_keys_add_rsa(struct token_keys *keys, const struct token_key_about *about,
                         struct slice modulus, struct slice exponent, char *why, size_t why_bytes);

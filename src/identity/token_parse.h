@@ -1,10 +1,11 @@
 /* token_parse.h -- the strict reading of a compact JWS, before any key or library sees it.
  *
- * cjose's reader is lax where it matters (see DESIGN.md): it takes the last of two `alg`s, lets
- * stray bits and `=` pass, and copes with `crit`.  So what reaches it went through here: exactly
- * three parts (RFC 7515, 3.1), each canonical base64url without padding (RFC 7515, 2; RFC 4648,
- * 3.5: the unused bits are zero), header and claims JSON objects without duplicate names (RFC 7515,
- * 4; RFC 8725, 2.4), no `crit`, `b64`, `enc` or `zip`, no nested JWT.  One token has thus one text.
+ * cjose's reader is lax where it matters (DESIGN.md has the list, as tried): it takes the last of
+ * two `alg`s, and lets `crit`, `b64`, `=`, what follows a `=`, and stray bits pass.  So what
+ * reaches it went through here: exactly three parts (RFC 7515, 3.1), each canonical base64url
+ * without padding (RFC 7515, 2; RFC 4648, 3.5: the unused bits are zero), header and claims JSON
+ * objects without duplicate names (RFC 7515, 4; RFC 8725, 2.4), no `crit`, `b64`, `enc` or `zip`,
+ * no nested JWT.  One token has thus one text.
  *
  * Memory:  token_parse takes one buffer of the token's length and a JSON tree; token_parts_fini
  *          gives them back.

@@ -130,6 +130,21 @@ static void test_signature_shapes(void **state)
     char *token = maker_token(&maker, NULL, GOOD_CLAIMS);
     assert_outcome(maker_verify(tokens, token, NOW_MS, NULL), TOKEN_SIGNATURE);
     free(token);
+    /* r and s with leading zeros: cjose takes that for the same signature. */
+    char longer[2048];
+    unsigned char raw[64], wide[72] = {0};
+    token = maker_token(maker_of(MAKE_ES256), NULL, GOOD_CLAIMS);
+    char *at = strrchr(token, '.') + 1;
+    assert_int_equal(sodium_base642bin(raw, sizeof raw, at, strlen(at), NULL, NULL, NULL,
+                                       sodium_base64_VARIANT_URLSAFE_NO_PADDING),
+                     0);
+    memcpy(wide + 4, raw, 32);
+    memcpy(wide + 40, raw + 32, 32);
+    memcpy(longer, token, (size_t)(at - token));
+    maker_encode(wide, sizeof wide, longer + (at - token));
+    assert_outcome(maker_verify(tokens, longer, NOW_MS, NULL), TOKEN_SIGNATURE);
+    assert_outcome(maker_verify(tokens, token, NOW_MS, NULL), TOKEN_OK);
+    free(token);
     /* r = s = 0 (CVE-2022-21449 of another library). */
     char zeros[256], *text = maker_token(&maker, NULL, GOOD_CLAIMS);
     unsigned char nothing[64] = {0};
@@ -346,6 +361,10 @@ static void test_base64url(void **state)
     }
     token[len - 1] = kept;
     assert_outcome(maker_verify(tokens, token, NOW_MS, NULL), TOKEN_OK);
+    /* One digit too many: six bits are no byte (and nothing behind the end is read). */
+    char longer[512];
+    snprintf(longer, sizeof longer, "%sAA", token);
+    assert_outcome(maker_verify(tokens, longer, NOW_MS, NULL), TOKEN_MALFORMED);
     /* Cut at every byte, and a NUL at every byte. */
     tokens_forget(tokens);
     struct token_claims claims;

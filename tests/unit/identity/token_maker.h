@@ -1,5 +1,5 @@
-/* token_maker.h -- keys, tokens and key files for the tests, made by OpenSSL and libsodium, not by what
- * is tested. */
+/* token_maker.h -- keys, tokens and key files for the tests, made by OpenSSL and libsodium, not by
+ * what is tested. */
 #ifndef NOVABEAT_TESTS_IDENTITY_MAKER_H
 #define NOVABEAT_TESTS_IDENTITY_MAKER_H
 

@@ -16,8 +16,7 @@ struct records_backend {
                               const struct records_profile_source *source);
     enum err (*profiles_put)(struct records_link *link, const struct profile *profiles,
                              size_t count);
-    enum err (*profile_delete)(struct records_link *link, struct slice event,
-                               struct slice viewer);
+    enum err (*profile_delete)(struct records_link *link, struct slice event, struct slice viewer);
     enum err (*wipe)(struct records_link *link);
     enum err (*covered)(struct records_link *link, uint64_t *covered_seq);
     enum err (*live_events)(struct records_link *link, records_event_fn *fn, void *ctx);

@@ -41,7 +41,7 @@ enum err records_commit(struct records_link *link, struct changes *changes) WARN
 
 /* Where profiles come from instead of the table in the store: the platform's own database.  Call
  * once per link that looks profiles up, after records_open.  database: path of an SQLite file,
- * attached read-only (PostgreSQL follows).  query: one SELECT with the parameters :event and
+ * opened read-only (PostgreSQL follows).  query: one SELECT with the parameters :event and
  * :viewer that gives at most one row of (name, groups), or of (groups), or of (name, groups) in any
  * order when the columns are so named; groups: a JSON array of strings, or text with commas, or
  * NULL.  count_query: one SELECT with :event that gives one number; NULL: records_profiles_count
@@ -86,7 +86,8 @@ enum err records_event_load(struct records_link *link, const struct engine_confi
 struct profile_lookup {
     struct slice event, viewer; /* in */
     bool found;                 /* out */
-    size_t groups_len;          /* out */
+    bool broken;       /* out: not found, because its row elsewhere cannot be used (it is logged) */
+    size_t groups_len; /* out */
     char groups[GROUPS_PACKED_BYTES_MAX];
 };
 enum err records_profiles_get(struct records_link *link, struct profile_lookup *lookups,

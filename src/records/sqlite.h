@@ -160,7 +160,7 @@ enum err sqlite_purge(struct sqlite_link *link, const struct purge_row *purge) W
 
 /* ---- sqlite_source.c: profiles from the platform's database ---- */
 
-/* One profile, for fn; ERR_NOT_FOUND. */
+/* One profile, for fn; ERR_NOT_FOUND; ERR_INVALID: there is one, but it cannot be used. */
 enum err sqlite_source_get(struct sqlite_link *link, struct slice event, struct slice viewer,
                            records_profile_fn *fn, void *ctx) WARN_UNUSED;
 enum err sqlite_source_count(struct sqlite_link *link, struct slice event,

@@ -6,6 +6,7 @@
 #include "records/sqlite.h"
 
 #include "records/json_text.h"
+#include "base/log.h"
 #include "base/memory.h"
 
 #include <stdlib.h>
@@ -95,7 +96,10 @@ static enum err source_name(struct members *members, struct slice viewer, struct
     enum err err =
         sqlite_source_get(members->link, members->query->event, viewer, copy_name, members);
     *name = slice_of(members->name, members->name_len);
-    return err == ERR_NOT_FOUND ? ERR_NONE : err;
+    if (err == ERR_INVALID) { /* one broken row is no reason not to report the rest */
+        LOG_EVERY(10000, LOG_WARN, "records", "%s", members->link->link.why);
+    }
+    return err == ERR_NOT_FOUND || err == ERR_INVALID ? ERR_NONE : err;
 }
 
 static void add_span(struct members *members, uint32_t *count, int64_t start_ms, int64_t end_ms)

@@ -3,6 +3,7 @@
 
 #include "records/json_text.h"
 #include "base/assert.h"
+#include "base/log.h"
 
 /* ---- writing ---- */
 
@@ -88,6 +89,18 @@ static enum err copy_groups(void *ctx, const struct profile *profile)
     return ERR_NONE;
 }
 
+/* A row that cannot be used must not cost the others of a batch theirs. */
+static enum err get_from_source(struct sqlite_link *link, struct profile_lookup *lookup)
+{
+    enum err err = sqlite_source_get(link, lookup->event, lookup->viewer, copy_groups, lookup);
+    if (err == ERR_INVALID) {
+        lookup->broken = true;
+        LOG_EVERY(10000, LOG_WARN, "records", "%s", link->link.why);
+        err = ERR_NONE;
+    }
+    return err == ERR_NOT_FOUND ? ERR_NONE : err;
+}
+
 enum err sqlite_profiles_get(struct records_link *base, struct profile_lookup *lookups,
                              size_t count)
 {
@@ -97,8 +110,12 @@ enum err sqlite_profiles_get(struct records_link *base, struct profile_lookup *l
         return err;
     }
     for (size_t i = 0; i < count && err == ERR_NONE; i++) {
-        lookups[i].found = false;
+        lookups[i].found = lookups[i].broken = false;
         lookups[i].groups_len = 0;
+        if (link->source != NULL) {
+            err = get_from_source(link, &lookups[i]);
+            continue;
+        }
         err =
             sqlite_profile_get(base, lookups[i].event, lookups[i].viewer, copy_groups, &lookups[i]);
         err = err == ERR_NOT_FOUND ? ERR_NONE : err;
@@ -114,7 +131,8 @@ enum err sqlite_profile_get(struct records_link *base, struct slice event, struc
     sqlite3_stmt *stmt;
     uint64_t found;
     if (link->source != NULL) {
-        return sqlite_source_get(link, event, viewer, fn, ctx);
+        enum err broken = sqlite_source_get(link, event, viewer, fn, ctx);
+        return broken == ERR_INVALID ? ERR_DATABASE : broken;
     }
     enum err err = sqlite_read_begin(link);
     if (err != ERR_NONE) {

@@ -207,7 +207,7 @@ void sqlite_source_fini(struct sqlite_link *link)
 static enum err bad_column(struct sqlite_link *link, const char *column, struct slice event,
                            struct slice viewer, const char *what)
 {
-    return records_fail(&link->link, ERR_DATABASE,
+    return records_fail(&link->link, ERR_INVALID,
                         "the profile query's column \"%s\" of viewer %.*s in event %.*s %s", column,
                         SLICE_ARG(viewer), SLICE_ARG(event), what);
 }

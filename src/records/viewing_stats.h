@@ -7,7 +7,11 @@
  * is the sum of end - start.
  * Percentiles: of the total per viewer, linear between the closest ranks (Hyndman and Fan's type 7;
  * PostgreSQL's percentile_cont), rounded to the nearest ms.
- * Memory: 8 bytes per viewer and 8 per minute or point.  Threads: one. */
+ * Retention curve: minute m is [start + m min, start + (m + 1) min); it counts each viewer with a
+ * viewing that overlaps it once.  It ends with the last minute that anybody watched, or with
+ * VIEWING_STATS_MINUTES_MAX; what was before its start is left out of the curve only.
+ * Memory: 8 bytes per viewer and 8 per minute or point; with start_ms = 0 also 16 per viewing,
+ * because the first one may come last.  Threads: one. */
 #ifndef NOVABEAT_RECORDS_VIEWING_STATS_H
 #define NOVABEAT_RECORDS_VIEWING_STATS_H
 

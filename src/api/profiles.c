@@ -124,9 +124,11 @@ static void write_page(struct buffer *out, const struct question *question)
     buffer_put_char(out, '}');
 }
 
+#define ELSEWHERE "profiles come from the platform's own database"
+
 static bool explain_elsewhere(const struct question *question, struct problem *problem)
 {
-    *problem = (struct problem){409, NULL, "profiles come from the platform's own database"};
+    *problem = (struct problem){409, NULL, ELSEWHERE};
     return question->query.status == LIVE_REFUSED;
 }
 
@@ -311,6 +313,10 @@ static bool is_csv(struct slice content_type)
 void profiles_import(struct call *call)
 {
     const struct http_request *request = &call->exchange->request;
+    if (call->worker->api->config.profiles_elsewhere) {
+        call_problem(call, 409, NULL, ELSEWHERE);
+        return;
+    }
     if (call->worker->imports == IMPORTS_MAX) {
         respond_live_problem(call->exchange, LIVE_BUSY, SLICE_LIT("Retry-After: 1\r\n"));
         return;

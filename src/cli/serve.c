@@ -216,6 +216,7 @@ static struct api_config api_config_of(const struct settings *settings, struct l
         .country_db = gate->country_db,
         .cors = gate->cors,
         .viewer_rate = (uint32_t)settings->viewer_rate,
+        .profiles_elsewhere = settings->profiles_query[0] != '\0',
         .batch_bytes_max = (uint32_t)settings->batch_bytes_max,
         .version = NOVABEAT_VERSION,
     };

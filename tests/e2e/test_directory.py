@@ -6,6 +6,10 @@ force at once; imported profiles count at the next heartbeat; pages neither lose
 """
 # timeout: 120
 import json
+import os
+import shutil
+import sqlite3
+import tempfile
 
 from harness import Server, event_path, quote, run, wait_until
 
@@ -145,6 +149,34 @@ def test_only_declared():
         assert server.active("mine")[0] == 0
 
 
+def test_profiles_elsewhere():
+    """With profiles from the platform's own database none are put, imported or listed: 409"""
+    folder = tempfile.mkdtemp(prefix="novabeat-platform-")
+    try:
+        path = os.path.join(folder, "users.db")
+        database = sqlite3.connect(path)
+        database.execute("CREATE TABLE users (event TEXT, id TEXT, name TEXT, groups TEXT)")
+        database.execute("INSERT INTO users VALUES ('E', 'ada', 'Ada', '[\"press\"]')")
+        database.commit()
+        database.close()
+        query = "SELECT name, groups FROM users WHERE event = :event AND id = :viewer"
+        with Server(profiles_database=path, profiles_query=query) as server:
+            server.beat_ok("E", "ada")
+            assert server.live("E")["countByUserGroup"] == {"press": 1}
+            assert server.viewer("E", "ada")["name"] == "Ada"
+            for answer in (server.put_profile("E", "ada", name="Eve"),
+                           load(server, "E", ndjson([{"viewer": "ada", "name": "Eve"}])),
+                           server.get(event_path("E") + "/viewers")):
+                assert answer.status == 409, answer
+                assert answer.headers["content-type"] == "application/problem+json", answer
+            assert server.viewer("E", "ada")["name"] == "Ada"
+            # What is erased here stays where it is kept.
+            assert server.request("DELETE", event_path("E") + "/viewers/ada").status == 204
+            assert server.attended("E") == 0 and server.viewer("E", "ada")["viewings"] == []
+    finally:
+        shutil.rmtree(folder)
+
+
 def test_declared_start(server):
     """The retention curve counts from the declared start"""
     answer = server.request("PUT", event_path("start", "s"), {"startMs": 1700000000000})
@@ -176,4 +208,5 @@ def test_beside_heartbeats(server):
 
 if __name__ == "__main__":
     run(test_declared_and_seen, test_sessions, test_any_script, test_import, test_import_csv,
-        test_kept, test_only_declared, test_declared_start, test_beside_heartbeats, server=Server())
+        test_kept, test_only_declared, test_profiles_elsewhere,
+        test_declared_start, test_beside_heartbeats, server=Server())

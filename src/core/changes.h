@@ -16,10 +16,12 @@
  *      before the first row that uses them.
  *   5. `covered_seq`: all that journal records up to this one changed is in the store once this
  *      collection is committed; older journal segments may then go.
- *   7. Erasures and purges come in the last part of a full pass that began after them, so with a
- *      covered_seq that is not before their journal record: replay never meets what was before.
  *   6. A viewer's groups in its row are those as of the covered_seq that is committed with it or
  *      was before: replay goes through all their changes since.
+ *   7. Erasures and purges come in the last part of a full pass that began after them, so with a
+ *      covered_seq that is not before their journal record: replay never meets what was before.
+ *      A viewing that ended before the erasure and was not collected then is never told, though
+ *      the member's row may show the one after it (rule 3).
  *
  * All times are ms since the epoch.  Memory: the caller owns a struct changes and reuses it;
  * slices point into its text arena and are good until changes_reset. */

@@ -69,7 +69,7 @@ void engine_set_bounds(struct engine *engine, const struct engine_config *cfg);
     X(PLACE_READY, "can be applied")                                                               \
     X(PLACE_NEED_EVENT, "the event is not in memory: fetch it")                                    \
     X(PLACE_NEED_PROFILE, "the viewer's groups are not known: fetch the profile")                  \
-    X(PLACE_SESSIONS_FULL, "sessions-max is reached for the event, or all-audiences-max")          \
+    X(PLACE_SESSIONS_FULL, "sessions-max is reached for the event, or all-sessions-max")           \
     X(PLACE_VIEWERS_FULL, "viewers-max is reached for the event, or all-viewers-max")              \
     X(PLACE_GROUPS_FULL, "the event has too many different sets of groups")                        \
     X(PLACE_BACKLOG, "too much waits for the record store")                                        \

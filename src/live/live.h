@@ -78,8 +78,8 @@ enum err live_stop(struct live *live) WARN_UNUSED;
     X(LIVE_UNKNOWN_VIEWER, "the viewer has no profile and unknown viewers are refused")            \
     X(LIVE_UNKNOWN_EVENT, "the event is not known and only declared ones are accepted")            \
     X(LIVE_EVENTS_FULL, "events-max is reached")                                                   \
-    X(LIVE_SESSIONS_FULL, "sessions-max is reached for the event")                                 \
-    X(LIVE_VIEWERS_FULL, "viewers-max is reached for the event")                                   \
+    X(LIVE_SESSIONS_FULL, "sessions-max is reached for the event, or all-sessions-max")            \
+    X(LIVE_VIEWERS_FULL, "viewers-max is reached for the event, or all-viewers-max")               \
     X(LIVE_GROUPS_FULL, "the event has too many different sets of groups")                         \
     X(LIVE_BUSY, "a queue is full; come again")                                                    \
     X(LIVE_NO_SPACE, "the journal's disk is full")                                                 \

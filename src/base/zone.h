@@ -15,14 +15,18 @@
 
 struct zone;
 
-/* ERR_INVALID: no zone's name; ERR_NOT_FOUND: none that this machine knows; ERR_DAMAGED, ERR_IO. */
+/* ERR_INVALID: no zone's name; ERR_NOT_FOUND: none that this machine knows; ERR_DAMAGED: its file
+ * breaks the format, is of version 1, or counts leap seconds ("right/…": not the epoch's seconds);
+ * ERR_IO.  "UTC", "Z" and offsets need no file. */
 enum err zone_open(struct slice name, struct zone **zone) WARN_UNUSED;
 void zone_close(struct zone *zone); /* NULL is fine */
 /* Seconds east of UTC at that moment. */
 int32_t zone_offset_s(const struct zone *zone, int64_t ms);
 
 #define ZONE_TEXT_BYTES 40
-/* "2021-11-23T17:13:43.070+08:00" ("Z" for UTC); years 0 to 9999, others are clamped. */
+/* "2021-11-23T17:13:43.070+08:00" ("Z" for the zones "UTC" and "Z"); years 0 to 9999, others are
+ * clamped.  An offset with seconds (local mean times of the 19th century) is cut to minutes and the
+ * time is told by that, so that the text always means this moment.  About 0.1 us. */
 struct slice zone_format(const struct zone *zone, int64_t ms, char text[ZONE_TEXT_BYTES]);
 
 #endif

@@ -128,19 +128,25 @@ struct reading {
     struct slice pem_text, jwks_text;
 };
 
+/* Both, also when one is bad: what a file was is remembered, so that it is told of once.  The first
+ * error counts. */
 static enum err read_files(const struct token_options *options, struct reading *reading, char *why,
                            size_t why_bytes)
 {
+    char second[256];
+    enum err pem = ERR_NONE, jwks = ERR_NONE;
     *reading = (struct reading){.pem_text = SLICE_EMPTY};
-    enum err err = ERR_NONE;
     if (set(options->pem_file)) {
-        err = token_file_read(options->pem_file, &reading->pem, &reading->pem_text, why, why_bytes);
+        pem = token_file_read(options->pem_file, &reading->pem, &reading->pem_text, why, why_bytes);
     }
-    if (err == ERR_NONE && set(options->jwks_file)) {
-        err = token_file_read(options->jwks_file, &reading->jwks, &reading->jwks_text, why,
-                              why_bytes);
+    if (set(options->jwks_file)) {
+        jwks = token_file_read(options->jwks_file, &reading->jwks, &reading->jwks_text, second,
+                               sizeof second);
+        if (pem == ERR_NONE && jwks != ERR_NONE) {
+            snprintf(why, why_bytes, "%s", second);
+        }
     }
-    return err;
+    return pem != ERR_NONE ? pem : jwks;
 }
 
 /* Puts "path: " before what a reader said. */
@@ -213,7 +219,6 @@ static enum err reload(struct tokens *tokens, bool unless_same, bool *changed, c
     bool same = err == ERR_NONE && unless_same &&
                 (!set(options->pem_file) || token_file_same(&reading.pem, &tokens->pem)) &&
                 (!set(options->jwks_file) || token_file_same(&reading.jwks, &tokens->jwks));
-    /* Also when they are bad: they are told of once, not at every look. */
     tokens->pem = reading.pem;
     tokens->jwks = reading.jwks;
     if (err == ERR_NONE && !same) {

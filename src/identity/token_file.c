@@ -73,6 +73,7 @@ enum err token_file_read(const char *path, struct token_file *state, struct slic
         err = fail(ERR_IO, path, strerror(errno), why, why_bytes);
         goto out;
     }
+    note(state, &stat);
     if (!S_ISREG(stat.st_mode)) {
         err = fail(ERR_INVALID, path, "is not a regular file", why, why_bytes);
         goto out;
@@ -80,12 +81,12 @@ enum err token_file_read(const char *path, struct token_file *state, struct slic
     buffer = memory_alloc(TOKEN_FILE_BYTES_MAX + 1);
     ssize_t got = read_all(fd, buffer, TOKEN_FILE_BYTES_MAX + 1);
     if (got < 0) {
+        state->read = false; /* it may be better the next time */
         err = fail(ERR_IO, path, strerror(errno), why, why_bytes);
         goto out;
     }
     *text = slice_of(buffer, (size_t)got);
     buffer = NULL;
-    note(state, &stat);
     crypto_generichash(state->digest, sizeof state->digest, (const unsigned char *)text->ptr,
                        text->len, NULL, 0);
     if (got > TOKEN_FILE_BYTES_MAX) {

@@ -29,7 +29,8 @@ struct token_file {
 };
 
 /* Reads all of it: *text gets bytes that token_file_forget wipes and frees, and *state what it was.
- * Not a regular file, or larger than TOKEN_FILE_BYTES_MAX: ERR_INVALID.  ERR_NOT_FOUND (*state says
+ * Not a regular file, or larger than TOKEN_FILE_BYTES_MAX:
+ * ERR_INVALID.  ERR_NOT_FOUND (*state says
  * so), ERR_IO.  why names the file. */
 enum err token_file_read(const char *path, struct token_file *state, struct slice *text, char *why,
                          size_t why_bytes) WARN_UNUSED;

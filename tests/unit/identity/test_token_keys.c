@@ -483,6 +483,48 @@ static void test_reload_old(void **state)
     free(set);
 }
 
+/* Two files, of which one is bad: told once, and the other's change is looked at again. */
+static void test_reload_both(void **state)
+{
+    (void)state;
+    const struct timespec then[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+    char *set = jwks_of(maker_of(MAKE_EDDSA), "");
+    char *pem = maker_pem(maker_of(MAKE_ES256)->pkey, false);
+    char why[512];
+    struct token_options options = maker_options();
+    options.jwks_file = maker_write("keys.json", set);
+    options.pem_file = maker_write("keys.pem", pem);
+    struct tokens *tokens = maker_tokens(&options);
+    char *tokens_made[] = {maker_token(maker_of(MAKE_EDDSA), NULL, GOOD_CLAIMS),
+                           maker_token(maker_of(MAKE_ES256), NULL, GOOD_CLAIMS)};
+    assert_int_equal(unlink(maker_path("keys.pem")), 0);
+    assert_int_equal(utimensat(AT_FDCWD, maker_path("keys.json"), then, 0), 0);
+    assert_false(reload_changed(tokens, ERR_NOT_FOUND));
+    assert_false(reload_changed(tokens, ERR_NONE));
+    assert_int_equal(mkdir(maker_path("keys.pem"), 0700), 0);
+    assert_int_equal(tokens_reload(tokens, why, sizeof why), ERR_INVALID);
+    assert_non_null(strstr(why, "keys.pem: is not a regular file"));
+    assert_int_equal(rmdir(maker_path("keys.pem")), 0);
+    maker_write("keys.json", "{");
+    maker_write("keys.pem", "");
+    assert_false(reload_changed(tokens, ERR_INVALID));
+    for (int i = 0; i < 2; i++) {
+        tokens_forget(tokens);
+        assert_outcome(maker_verify(tokens, tokens_made[i], NOW_MS, NULL), TOKEN_OK);
+    }
+    maker_write("keys.pem", pem);
+    assert_false(reload_changed(tokens, ERR_INVALID)); /* now the other one is told of */
+    maker_write("keys.json", set);
+    assert_true(reload_changed(tokens, ERR_NONE));
+    for (int i = 0; i < 2; i++) {
+        assert_outcome(maker_verify(tokens, tokens_made[i], NOW_MS, NULL), TOKEN_OK);
+        free(tokens_made[i]);
+    }
+    tokens_free(tokens);
+    free(set);
+    free(pem);
+}
+
 /* SIGHUP: read again, whatever it looks like, and the cache emptied. */
 static void test_reload_always(void **state)
 {
@@ -514,7 +556,7 @@ int main(void)
         cmocka_unit_test(test_jwks_exponent), cmocka_unit_test(test_jwks_bounds),
         cmocka_unit_test(test_jwks_mixed),    cmocka_unit_test(test_tried),
         cmocka_unit_test(test_reload),        cmocka_unit_test(test_reload_old),
-        cmocka_unit_test(test_reload_always),
+        cmocka_unit_test(test_reload_both),   cmocka_unit_test(test_reload_always),
     };
     int failed = tap_run(tests);
     maker_clean();

@@ -215,25 +215,6 @@ static void test_bad_profiles(void **state)
     }
 }
 
-static void test_events(void **state)
-{
-    (void)state;
-    struct slice events[] = {SLICE_LIT("a"), SLICE_LIT("b")};
-    fake_request(HTTP_GET, "/analytics/events?limit=2&cursor=%41", "");
-    struct live_query *query = fake_query(LIVE_EVENTS);
-    assert_slice(query->after, "A");
-    assert_int_equal(query->limit, 2);
-    query->events = events;
-    query->rows = 2;
-    query->more = true;
-    fake_finish();
-    assert_json("{\"events\":[{\"eventId\":\"a\"},{\"eventId\":\"b\"}],\"next\":\"b\"}");
-    fake_request(HTTP_GET, "/analytics/events", "");
-    assert_slice(fake_query(LIVE_EVENTS)->after, "");
-    fake_finish();
-    assert_json("{\"events\":[]}");
-}
-
 static void test_bad_parameters(void **state)
 {
     (void)state;
@@ -263,11 +244,10 @@ static void test_bad_parameters(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_counts),         cmocka_unit_test(test_overview),
-        cmocka_unit_test(test_statistics),     cmocka_unit_test(test_live),
-        cmocka_unit_test(test_viewer),         cmocka_unit_test(test_profile_put),
-        cmocka_unit_test(test_bad_profiles),   cmocka_unit_test(test_events),
-        cmocka_unit_test(test_bad_parameters),
+        cmocka_unit_test(test_counts),       cmocka_unit_test(test_overview),
+        cmocka_unit_test(test_statistics),   cmocka_unit_test(test_live),
+        cmocka_unit_test(test_viewer),       cmocka_unit_test(test_profile_put),
+        cmocka_unit_test(test_bad_profiles), cmocka_unit_test(test_bad_parameters),
     };
     return fake_run(tests);
 }

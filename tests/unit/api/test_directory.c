@@ -88,6 +88,12 @@ static void test_list_events(void **state)
         "{\"eventId\":\"m2\",\"title\":\"two\",\"sessions\":[]}");
     put(EVENTS "/m4", "{}", "{\"eventId\":\"m4\",\"sessions\":[]}");
     struct slice seen[] = {SLICE_LIT("m1"), SLICE_LIT("m2"), SLICE_LIT("m3"), SLICE_LIT("m5")};
+    fake_request(HTTP_GET, EVENTS "?limit=2&cursor=%6D", "");
+    struct live_query *query = fake_query(LIVE_EVENTS);
+    assert_slice(query->after, "m");
+    assert_int_equal(query->limit, 2);
+    query->status = LIVE_RECORDS_AWAY;
+    worked_give_back();
     list_events(EVENTS "?cursor=m", seen, 4, false,
                 "{\"events\":[{\"eventId\":\"m1\"},{\"eventId\":\"m2\",\"title\":\"two\"},"
                 "{\"eventId\":\"m3\"},{\"eventId\":\"m4\"},{\"eventId\":\"m5\"}]}");

@@ -375,7 +375,7 @@ def compare_times(server, event_id, event, session=None, declared=None):
         return
     step = max(1, (now - first) // 40)
     for start, end in ((None, None), (first - 3 * step, first + 5 * step),
-                       (first + 7, now + 5 * step)):
+                       (first + 7, max(now, first + 7) + 5 * step)):
         answer = ask.concurrent(server, event_id, session, start, end, step)
         now = answer["timestamp"]
         audience = event.audience(session).until(now)
@@ -392,7 +392,8 @@ def compare_times(server, event_id, event, session=None, declared=None):
         expected = audience.seen(0 if start is None else start,
                                  1 << 53 if end is None else end, now)
         assert answer["count"] == expected, \
-            f"{where} seen {start}, {end} at {now}: server {answer['count']}, model {expected}"
+            f"{where} seen {start}, {end} at {now}: server {answer['count']}, model {expected}" \
+            f"; watched {[(viewer, audience.watched(viewer, now)) for viewer in audience.viewers()]}"
 
 
 def compare_counts(server, event_id, event, session=None):

@@ -301,17 +301,18 @@ class Slow:
         self.socket.settimeout(60)
         self.socket.connect(server.address)
         self.socket.sendall(request_bytes("POST", event_path(EVENT) + "/heartbeat-report", body))
-        self.got = []
+        self.got = bytearray()
 
     def read(self, bytes_max):
-        self.got.append(self.socket.recv(bytes_max))
-        return self.got[-1]
+        more = self.socket.recv(bytes_max)
+        self.got += more
+        return more
 
     def read_all(self):
-        while not self.got or not self.got[-1].endswith(b"\r\n0\r\n\r\n"):
+        while not self.got.endswith(b"\r\n0\r\n\r\n"):
             if not self.read(1 << 16):
                 raise Closed("the answer is not whole")
-        return b"".join(self.got)
+        return bytes(self.got)
 
     def close(self):
         self.socket.close()

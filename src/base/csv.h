@@ -6,7 +6,8 @@
  *
  * Formulas: a spreadsheet runs a cell that begins with = + - @ tab or CR (OWASP, "CSV Injection").
  * csv_put_cell puts an apostrophe before it; csv_unguard takes it away again.  So that this is
- * undone exactly, a cell that has apostrophes before such a byte gets one more.
+ * undone exactly, a cell that has apostrophes before such a byte gets one more.  Only text needs
+ * it: numbers and times are put with buffer_put_… as they are, so that "-5" stays a number.
  *
  * Memory: a reader holds one record of at most CSV_RECORD_BYTES_MAX.  Threads: one owner. */
 #ifndef NOVABEAT_BASE_CSV_H

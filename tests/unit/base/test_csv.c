@@ -1,6 +1,10 @@
 /* test_csv.c -- RFC 4180 and what spreadsheets make of it. */
 #include "tap.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
 #include "base/csv.h"
 
 /* Reads text and prints its records as cells in <> with | between; faults by their number. */
@@ -153,13 +157,176 @@ static void test_round_trip(void **state)
     buffer_fini(&out);
 }
 
+/* ---- with Python's csv module at the other end ---- */
+
+#define PYTHON_RECORDS 3000
+#define PYTHON_CELLS   4
+#define CELL_BYTES     128
+
+/* Scripts, directions, joiners, and what CSV and spreadsheets make much of. */
+static const char *const bits[] = {
+    "a",
+    "Z",
+    "7",
+    " ",
+    "  ",
+    "=",
+    "+",
+    "-",
+    "@",
+    "\t",
+    "\r",
+    "\n",
+    "\r\n",
+    "'",
+    "''",
+    "\"",
+    "\"\"",
+    ",",
+    ";",
+    "\\",
+    "|",
+    "\x01",
+    "=cmd|' /C calc'!A0",
+    "=HYPERLINK(\"x\",\"y\")",
+    "\xd7\xa9\xd7\x9c\xd7\x95\xd7\x9d", /* Hebrew */
+    "\xd8\xb3\xd9\x84\xd8\xa7\xd9\x85", /* Arabic */
+    "\xe2\x80\xae",
+    "\xe2\x80\xac",
+    "\xe2\x80\x8f",                                     /* right-to-left override, its end, mark */
+    "\xe4\xbd\xa0\xe5\xa5\xbd",                         /* Chinese */
+    "\xe0\xa4\xa8\xe0\xa4\xae\xe0\xa4\xb8\xe0\xa5\x8d", /* Devanagari */
+    "e\xcc\x81",
+    "\xc3\xa9",                                 /* e and an accent, and in one */
+    "\xf0\x9f\xa6\x89\xe2\x80\x8d\xe2\xac\x9b", /* emoji, joined */
+    "\xef\xbb\xbf",
+    "\xe2\x80\xa8",
+    "\xc2\x85",      /* mark, line separator, next line */
+    "\xef\xbc\x9d"}; /* full-width = */
+
+static char cells[PYTHON_RECORDS][PYTHON_CELLS][CELL_BYTES];
+
+static void make_cells(void)
+{
+    uint64_t seed = tap_seed();
+    for (size_t i = 0; i < PYTHON_RECORDS * PYTHON_CELLS; i++) {
+        char *cell = cells[i / PYTHON_CELLS][i % PYTHON_CELLS];
+        size_t len = 0;
+        for (uint64_t count = tap_random(&seed) % 6; count > 0; count--) {
+            const char *bit = bits[tap_random(&seed) % (sizeof bits / sizeof bits[0])];
+            len += (size_t)snprintf(cell + len, CELL_BYTES - len, "%s", bit);
+            assert_true(len < CELL_BYTES);
+        }
+    }
+}
+
+static void expect_cell(size_t record, size_t cell, struct slice is)
+{
+    const char *expected = cells[record][cell];
+    if (!slice_equal(is, slice_str(expected))) {
+        fail_msg("record %zu, cell %zu: %s became %.*s", record, cell, expected, SLICE_ARG(is));
+    }
+}
+
+/* Our file, read by Python, which tells of each cell in hex. */
+static void read_by_python(const char *path)
+{
+    struct buffer out;
+    buffer_init(&out, PYTHON_RECORDS * PYTHON_CELLS * CELL_BYTES * 2);
+    for (size_t i = 0; i < PYTHON_RECORDS; i++) {
+        for (size_t j = 0; j < PYTHON_CELLS; j++) {
+            csv_put_cell(&out, slice_str(cells[i][j]));
+            buffer_put(&out, j + 1 < PYTHON_CELLS ? SLICE_LIT(",") : SLICE_LIT("\r\n"));
+        }
+    }
+    assert_int_equal(buffer_outcome(&out), BUFFER_OK);
+    struct slice text = buffer_slice(&out);
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(text.ptr, 1, text.len, file), text.len);
+    fclose(file);
+    buffer_fini(&out);
+    char command[400], hex[2 * CELL_BYTES + 8];
+    snprintf(command, sizeof command,
+             "python3 -c \"import csv,sys\n"
+             "for row in csv.reader(open(sys.argv[1],newline='',encoding='utf-8'),strict=True):\n"
+             "    for cell in row: print('x'+cell.encode().hex())\n"
+             "    print('.')\" %s",
+             path);
+    FILE *python = popen(command, "r");
+    assert_non_null(python);
+    for (size_t i = 0; i < PYTHON_RECORDS; i++) {
+        for (size_t j = 0; j < PYTHON_CELLS; j++) {
+            char bytes[CELL_BYTES + 1];
+            size_t len = 0;
+            assert_int_equal(fscanf(python, "%263s", hex), 1);
+            assert_int_equal(hex[0], 'x');
+            for (const char *at = hex + 1; *at != '\0'; at += 2, len++) {
+                unsigned byte;
+                assert_int_equal(sscanf(at, "%2x", &byte), 1);
+                bytes[len] = (char)byte;
+            }
+            assert_true(len == 0 || strchr("=+-@\t\r", bytes[0]) == NULL); /* nothing runs */
+            expect_cell(i, j, csv_unguard(slice_of(bytes, len)));
+        }
+        assert_int_equal(fscanf(python, "%263s", hex), 1);
+        assert_string_equal(hex, ".");
+    }
+    assert_int_equal(pclose(python), 0);
+}
+
+/* The same cells, written by Python in two dialects, read by us. */
+static void written_by_python(const char *path, const char *quoting)
+{
+    char command[600];
+    snprintf(command, sizeof command,
+             "python3 -c \"import csv,sys\n"
+             "rows=list(csv.reader(open(sys.argv[1],newline='',encoding='utf-8'),strict=True))\n"
+             "out=open(sys.argv[1],'w',newline='',encoding='utf-8')\n"
+             "csv.writer(out,quoting=csv.%s).writerows(rows)\" %s",
+             quoting, path);
+    assert_int_equal(system(command), 0);
+    FILE *in = fopen(path, "rb");
+    assert_non_null(in);
+    struct csv_reader reader;
+    csv_reader_init(&reader, in);
+    for (size_t i = 0; i < PYTHON_RECORDS; i++) {
+        assert_int_equal(csv_next(&reader), CSV_RECORD);
+        assert_int_equal(reader.cells_count, PYTHON_CELLS);
+        for (size_t j = 0; j < PYTHON_CELLS; j++) {
+            expect_cell(i, j, csv_unguard(reader.cells[j]));
+        }
+    }
+    assert_int_equal(csv_next(&reader), CSV_END);
+    csv_reader_fini(&reader);
+    fclose(in);
+}
+
+static void test_with_python(void **state)
+{
+    (void)state;
+    if (system("python3 -c 'import csv' 2>/dev/null") != 0) {
+        printf("# SKIP there is no python3\n");
+        return;
+    }
+    char path[] = "/tmp/novabeat-csv.XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    make_cells();
+    strcpy(cells[0][0], "first"); /* at a file's start a byte order mark is none of the cell's */
+    read_by_python(path);
+    written_by_python(path, "QUOTE_MINIMAL");
+    written_by_python(path, "QUOTE_ALL");
+    unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_records),
-        cmocka_unit_test(test_faults),
-        cmocka_unit_test(test_written_cells),
-        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_records),       cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_written_cells), cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_with_python),
     };
     return tap_run(tests);
 }

@@ -38,7 +38,7 @@ struct api_config {
     struct country_db *country_db; /* NULL: none */
     const struct cors *cors;       /* NULL: no page of another origin may call */
     uint32_t viewer_rate;          /* heartbeats a second of one viewer, per worker; 0: no bound */
-    bool profiles_elsewhere; /* they come from the platform's own database: none can be put */
+    bool profiles_elsewhere;       /* they come from the platform's own database: none can be put */
     uint32_t batch_bytes_max;
     const char *version;
 };

@@ -1,5 +1,5 @@
-/* viewers_line.h -- profiles as lines of a file, one after the other: for `novabeat viewers` and for
- * the bulk import of the API.
+/* viewers_line.h -- profiles as lines of a file, one after the other: for `novabeat viewers` and
+ * for the bulk import of the API.
  *
  * CSV (RFC 4180), the header names the columns, in any order:
  *

@@ -4,16 +4,20 @@
  * 7518) or EdDSA over Ed25519 (RFC 8037).  The algorithm belongs to the key and is never taken from
  * the token (RFC 8725, 3.1): a token whose header says another one is refused.
  *
- * Keys come from a secret (HS256, 32 to 4096 bytes), a PEM file (public key or certificate: RSA of
- * 2048 bits or more, P-256, Ed25519) and a JWKS file (RFC 7517; each key's algorithm is its "alg",
- * or what its type says: RSA rsa_algorithm, EC P-256 ES256, OKP Ed25519 EdDSA, oct HS256; keys with
- * "use" other than "sig", and of other types or curves, are passed over).  A token with a `kid` is
- * checked with that key of the JWKS; when a JWKS is configured an unknown one is refused; without
- * `kid` each key of the token's algorithm is tried (at most TOKEN_KEYS_TRIED).
+ * Keys come from a secret (HS256, 32 to 4096 bytes), a PEM file (the first public key or
+ * certificate in it: RSA of 2048 to 8192 bits, P-256, Ed25519; of a private key the public part is
+ * used) and a JWKS file (RFC 7517; each key's algorithm is its "alg", or what its type says: RSA
+ * rsa_algorithm, EC P-256 ES256, OKP Ed25519 EdDSA, oct HS256; keys that are not usable here, as
+ * those with a "use" other than "sig" and of other types, curves or sizes, are passed over and
+ * logged).  Files are at most 1 MiB.  A token with a `kid` is checked with the keys of that kid in
+ * the JWKS; when a JWKS is configured an unknown one is refused; without `kid` each key of the
+ * token's algorithm is tried (at most TOKEN_KEYS_TRIED).
  *
  * Claims: the viewer (default `sub`), and optionally the event and the groups; exp, nbf and iat in
- * seconds, judged by the wall clock with leeway.  exp may be absent.  Header and claims must be
- * JSON objects without duplicate names; `crit` is refused; a nested JWT or JWE is refused.
+ * seconds (with fractions or not), judged by the wall clock with leeway.  exp may be absent.  Other
+ * claims may be anything.  Header and claims must be JSON objects without duplicate names; `crit`
+ * and `b64` are refused, and so are a nested JWT or JWE and a `typ` other than JWT, at+jwt or JOSE.
+ * A token has exactly one text: base64url without padding and stray bits.
  *
  * Verified tokens are kept in a cache, keyed by a keyed 128-bit hash (SipHash-2-4-128) of the
  * token's bytes, until they expire (at most TOKEN_CACHE_MS without exp) or the keys change: a
@@ -89,7 +93,8 @@ void tokens_free(struct tokens *tokens);
 
 /* Reads the files again.  On an error the keys stay as they were.  Else the cache is emptied. */
 enum err tokens_reload(struct tokens *tokens, char *why, size_t why_bytes) WARN_UNUSED;
-/* The same when a file has changed (its mtime, size or inode); *changed says so.  Call now and
+/* The same when a file's contents have changed (it is read when its times, size or inode have);
+ * *changed: the keys are other ones now.  A file that stays bad is told of once.  Call now and
  * then. */
 enum err tokens_reload_changed(struct tokens *tokens, bool *changed, char *why,
                                size_t why_bytes) WARN_UNUSED;

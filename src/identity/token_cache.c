@@ -170,10 +170,6 @@ void token_cache_free(struct token_cache *cache)
 static void entry_read(const struct entry *entry, struct token_claims *claims)
 {
     const char *at = entry->bytes;
-    /* Where the groups begin is known only when the first line has come: ask for the next ones now.
-     */
-    __builtin_prefetch(at + 64);
-    __builtin_prefetch(at + 128);
     claims->viewer_len = entry->viewer_len;
     claims->event_len = entry->event_len;
     claims->groups_len = entry->groups_len;

@@ -1,10 +1,10 @@
 /* bench_records.c -- what the record store costs: one event of many viewers, written, rewritten,
- * loaded, and searched for one viewer.
+ * loaded, searched for one viewer, reported, and forgotten.
  *
  *     bench_records [FOLDER [VIEWERS [ROWS_PER_COMMIT]]]      default: /tmp 1000000 100000
  *
  * Seconds are of the process's CPU time, user and system, where nothing else is said. */
-#include "records/records.h"
+#include "records/viewing_stats.h"
 #include "base/assert.h"
 #include "base/memory.h"
 #include "core/country.h"
@@ -171,6 +171,178 @@ static void load(const char *where, uint32_t viewers)
     records_close(link);
 }
 
+/* ---- reports ---- */
+
+/* A profile for each viewer, in the order of a file that somebody exported: sorted by nothing. */
+static void put_profiles(struct records_link *link, const char *ids, uint32_t viewers)
+{
+    const uint32_t batch = 10000;
+    struct profile *profiles = memory_alloc(batch * sizeof *profiles);
+    double start = wall_seconds();
+    for (uint32_t first = 0; first < viewers; first += batch) {
+        uint32_t count = viewers - first < batch ? viewers - first : batch;
+        for (uint32_t i = 0; i < count; i++) {
+            const char *id = ids + (size_t)(first + i) * UUID_BYTES;
+            profiles[i] = (struct profile){SLICE_LIT("bench"), slice_of(id, UUID_BYTES),
+                                           slice_of(id, 20), SLICE_LIT("\5press")};
+        }
+        must(records_profiles_put(link, profiles, count), link);
+    }
+    printf("put %u profiles, %u a transaction: %.2f s\n", viewers, batch, wall_seconds() - start);
+    free(profiles);
+}
+
+/* Each viewer's two earlier viewings. */
+static void put_viewings(struct records_link *link, uint32_t viewers)
+{
+    struct viewing_row *rows = memory_alloc((size_t)viewers * 2 * sizeof *rows);
+    for (uint32_t i = 0; i < viewers * 2; i++) {
+        int64_t at_ms = START_MS - 7200000 + (i % 2) * 3000000 + i % 600000;
+        rows[i] = (struct viewing_row){i / 2, at_ms, at_ms + 1000 + (i * 7919LL) % 2400000};
+    }
+    struct change change = {.audience = {.event = SLICE_LIT("bench"),
+                                         .seq = INT32_MAX,
+                                         .as_of_ms = START_MS,
+                                         .members = viewers,
+                                         .attended = viewers,
+                                         .logins = 3 * (uint64_t)viewers,
+                                         .frame_length_ms = 300000},
+                            .viewings_count = (size_t)viewers * 2};
+    struct changes changes = {.changes = &change,
+                              .changes_count = 1,
+                              .viewings = rows,
+                              .viewings_count = (size_t)viewers * 2};
+    must(records_commit(link, &changes), link);
+    free(rows);
+}
+
+struct reading {
+    uint32_t members;
+    size_t bytes;
+    struct viewing_stats_builder *stats;
+    struct concurrent *concurrent;
+};
+
+static enum err read_member(void *ctx, const struct records_member *member)
+{
+    struct reading *reading = ctx;
+    reading->members++;
+    reading->bytes += member->viewer.len + member->name.len + member->groups.len;
+    if (reading->stats != NULL) {
+        viewing_stats_add(reading->stats, member);
+        concurrent_add(reading->concurrent, member);
+    }
+    return ERR_NONE;
+}
+
+static void read_members(struct records_link *link, uint32_t viewers, uint32_t page, unsigned want,
+                         const char *what)
+{
+    struct records_members_query query = {
+        .event = SLICE_LIT("bench"), .rows_max = page, .want = want};
+    struct reading reading = {0};
+    double cpu = cpu_seconds(), wall = wall_seconds();
+    while (query.first != UINT32_MAX) {
+        uint32_t next;
+        must(records_members_each(link, &query, &next, read_member, &reading), link);
+        query.first = next;
+    }
+    ASSERT(reading.members == viewers);
+    cpu = cpu_seconds() - cpu;
+    wall = wall_seconds() - wall;
+    printf("report of %u members, %s, %u a page: %.2f s of CPU, %.2f s, %.2f million rows/s\n",
+           viewers, what, page, cpu, wall, viewers / wall / 1e6);
+}
+
+static void statistics(struct records_link *link, uint32_t viewers)
+{
+    const struct records_members_query query = {.event = SLICE_LIT("bench")};
+    struct reading reading = {
+        .stats = viewing_stats_new(0, START_MS + 7200000),
+        .concurrent = concurrent_new(START_MS - 7200000, START_MS, 60000, START_MS + 7200000)};
+    uint32_t next, points;
+    double wall = wall_seconds(), summing;
+    must(records_members_each(link, &query, &next, read_member, &reading), link);
+    summing = wall_seconds();
+    struct viewing_stats stats;
+    viewing_stats_finish(reading.stats, &stats);
+    (void)concurrent_counts(reading.concurrent, &points);
+    printf("viewing-stats and concurrent of %u members, %llu viewings: %.2f s, of which summing up "
+           "%.2f s (median %lld s, %u minutes)\n",
+           viewers, (unsigned long long)stats.viewings, wall_seconds() - wall,
+           wall_seconds() - summing, (long long)stats.median_ms / 1000, stats.retention_count);
+    viewing_stats_fini(&stats);
+    concurrent_free(reading.concurrent);
+}
+
+static void report(const char *where, const char *ids, uint32_t viewers)
+{
+    struct records_link *link;
+    must(records_open(where, false, &link, NULL, 0), NULL);
+    put_profiles(link, ids, viewers);
+    put_viewings(link, viewers);
+    records_close(link);
+    must(records_open(where, false, &link, NULL, 0), NULL);
+    for (int i = 0; i < 2; i++) {
+        read_members(link, viewers, 1000, MEMBERS_WANT_VIEWER, "with id");
+        read_members(link, viewers, 1000, MEMBERS_WANT_VIEWER | MEMBERS_WANT_NAME,
+                     "with id and name");
+        statistics(link, viewers);
+    }
+    records_close(link);
+}
+
+/* ---- forgetting ---- */
+
+static void erase(struct records_link *link, const char *ids, uint32_t viewers, uint32_t count)
+{
+    struct erasure_row *rows = memory_zalloc(count * sizeof *rows);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t no = (uint32_t)((uint64_t)(viewers - 1) * (i + 1) / (count + 1));
+        rows[i] = (struct erasure_row){SLICE_LIT("bench"),
+                                       slice_of(ids + (size_t)no * UUID_BYTES, UUID_BYTES), no};
+    }
+    struct changes changes;
+    changes_init(&changes);
+    for (uint32_t i = 0; i < count; i++) {
+        *changes_add_erasure(&changes) = rows[i];
+    }
+    double wall = wall_seconds();
+    must(records_commit(link, &changes), link);
+    printf("erase %u viewers: %.0f ms\n", count, (wall_seconds() - wall) * 1e3);
+    changes_fini(&changes);
+    free(rows);
+}
+
+static void forget(const char *where, const char *ids, uint32_t viewers)
+{
+    struct records_link *link;
+    must(records_open(where, false, &link, NULL, 0), NULL);
+    erase(link, ids, viewers, 1);
+    erase(link, ids, viewers, 100);
+    struct changes changes;
+    changes_init(&changes);
+    *changes_add_purge(&changes) = (struct purge_row){SLICE_LIT("bench"), false};
+    double wall = wall_seconds(), worst = 0;
+    must(records_commit(link, &changes), link);
+    printf("purge the event: %.2f s (its %u profiles go at once)\n", wall_seconds() - wall,
+           viewers);
+    changes_fini(&changes);
+    const struct records_retention retention = {0};
+    bool more = true;
+    uint32_t steps = 0;
+    for (double start = wall_seconds(); more; steps++) {
+        double step = wall_seconds();
+        must(records_retain(link, &retention, 10000, &more), link);
+        step = wall_seconds() - step;
+        worst = step > worst ? step : worst;
+        wall = wall_seconds() - start;
+    }
+    printf("and its rows, in %u steps of 10000: %.2f s, one step %.0f ms at worst\n", steps, wall,
+           worst * 1e3);
+    records_close(link);
+}
+
 static void print_finding(void *ctx, const char *text)
 {
     (void)ctx;
@@ -224,6 +396,8 @@ int main(int argc, char **argv)
     find(path, ids, viewers);
     load(path, viewers);
     check(path);
+    report(path, ids, viewers);
+    forget(path, ids, viewers);
     unlink(path);
     free(ids);
     return 0;

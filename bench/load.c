@@ -3,12 +3,14 @@
  *
  *     load --port 8080 [--host 127.0.0.1] [--connections 1000] [--requests 1000000] [--method POST]
  *          [--path /] [--body TEXT] [--header "Name: value"]… [--pid PID] [--pipeline 1]
+ *          [--rate 0]
  *
  * "%d" in path, body or header becomes the connection's number, the same for its whole life: a
  * viewer.  Each connection has `pipeline` requests under way at any moment (a closed loop).  With
- * --pid, the server's user and system time (/proc/PID/stat, all threads) is read before and after.
- * The last line is for scripts: key=value.  Exit 1 when an answer was not 2xx or a connection
- * broke.
+ * --rate N, N requests a second are begun, the connections in turn, whatever the answers do (an
+ * open loop: latency counts from when a request was due).  With --pid, the server's user and system
+ * time (/proc/PID/stat, all threads) is read before and after. The last line is for scripts:
+ * key=value.  Exit 1 when an answer was not 2xx or a connection broke.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -34,7 +36,7 @@ static struct {
     const char *headers[HEADERS_MAX];
     unsigned headers_count;
     unsigned port, connections, pipeline;
-    uint64_t requests;
+    uint64_t requests, rate;
     long pid;
 } options = {.host = "127.0.0.1",
              .method = "GET",
@@ -47,8 +49,10 @@ struct peer {
     int fd;
     unsigned under_way;
     size_t request_bytes, have; /* have: bytes of an incomplete answer */
-    uint64_t sent_ns;
-    char *request; /* `pipeline` times */
+    uint64_t sent_ns;           /* or due */
+    unsigned owed;              /* --rate: due, but the one before is not answered yet */
+    uint64_t owed_ns;           /* the first of them */
+    char *request;              /* `pipeline` times */
     char *answer;
 };
 
@@ -182,6 +186,27 @@ static void peer_dial(struct peer *peer, unsigned number)
     peer_prepare(peer, number);
 }
 
+/* --rate: begins what is due by now; gives the ms until the next one is. */
+static int send_due(struct peer *peers, uint64_t begin_ns)
+{
+    static uint64_t due; /* how many were */
+    uint64_t now = now_ns();
+    while (due < options.requests) {
+        uint64_t due_ns = begin_ns + due * 1000000000u / options.rate;
+        if (due_ns > now) {
+            return (int)((due_ns - now) / 1000000) + 1; /* sleeps rather than spins */
+        }
+        struct peer *peer = &peers[due++ % options.connections];
+        if (peer->under_way > 0) {
+            peer->owed_ns = peer->owed++ == 0 ? due_ns : peer->owed_ns;
+        } else {
+            peer_send(peer, 1);
+            peer->sent_ns = due_ns;
+        }
+    }
+    return 10000;
+}
+
 /* ---- answers ---- */
 
 /* The length of the first whole answer, 0 when it is incomplete. */
@@ -230,7 +255,13 @@ static void peer_receive(struct peer *peer)
         latency_us[us < buckets ? us : buckets - 1] += answers;
         finished += answers;
         peer->under_way -= answers;
-        peer_send(peer, options.pipeline - peer->under_way);
+        if (options.rate == 0) {
+            peer_send(peer, options.pipeline - peer->under_way);
+        } else if (peer->owed > 0) {
+            peer->owed--;
+            peer_send(peer, 1);
+            peer->sent_ns = peer->owed_ns; /* later ones of the same peer count from here too */
+        }
     }
 }
 
@@ -254,7 +285,7 @@ static void usage(void)
     fprintf(stderr,
             "usage: load --port N [--host A] [--connections N] [--requests N] [--method M]\n"
             "            [--path P] [--body TEXT] [--header LINE]... [--pid PID] "
-            "[--pipeline N]\n");
+            "[--pipeline N] [--rate N]\n");
     exit(2);
 }
 
@@ -282,6 +313,8 @@ static void options_read(int argc, char **argv)
             options.headers[options.headers_count++] = value;
         } else if (strcmp(name, "--pid") == 0) {
             options.pid = strtol(value, NULL, 10);
+        } else if (strcmp(name, "--rate") == 0) {
+            options.rate = strtoull(value, NULL, 10);
         } else if (strcmp(name, "--pipeline") == 0) {
             options.pipeline = (unsigned)strtoul(value, NULL, 10);
         } else {
@@ -317,13 +350,14 @@ int main(int argc, char **argv)
     }
     uint64_t ticks = options.pid > 0 ? server_ticks() : 0;
     uint64_t begin_ns = now_ns();
-    for (unsigned i = 0; i < options.connections; i++) {
+    for (unsigned i = 0; i < options.connections && options.rate == 0; i++) {
         peer_send(&peers[i], options.pipeline);
     }
     while (finished < options.requests) {
         struct epoll_event ready[256];
-        int count = epoll_wait(epoll_fd, ready, 256, 10000);
-        if (count == 0) {
+        int wait_ms = options.rate == 0 ? 10000 : send_due(peers, begin_ns);
+        int count = epoll_wait(epoll_fd, ready, 256, wait_ms);
+        if (count == 0 && wait_ms >= 10000) {
             fprintf(stderr, "load: no answer for 10 s\n");
             return 1;
         }

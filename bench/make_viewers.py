@@ -2,7 +2,7 @@
 """Send one heartbeat each for N viewers with UUIDs of one event, in NDJSON batches, and print the
 server's resident memory per viewer.
 
-    make_viewers.py --port 8080 --pid PID --viewers 1000000 [--session S] [--first N]
+    make_viewers.py --port 8080 --pid PID --viewers 1000000 [--session S] [--seed 7]
 """
 import argparse
 import http.client
@@ -22,8 +22,9 @@ def main():
     parser.add_argument("--viewers", type=int, default=1000000)
     parser.add_argument("--event", default="million")
     parser.add_argument("--session")
+    parser.add_argument("--seed", type=int, default=7, help="other viewers")
     args = parser.parse_args()
-    rng = random.Random(7)
+    rng = random.Random(args.seed)
     connection = http.client.HTTPConnection("127.0.0.1", args.port, timeout=60)
     before = resident_kib(args.pid)
     session = f'"session":"{args.session}",' if args.session else ""

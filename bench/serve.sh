@@ -41,7 +41,7 @@ http {
 CONF
 "$nginx" -p "$folder" -c "$folder/nginx.conf" &
 pids="$pids $!"
-"$build/novabeat" serve --auth none --data "$folder/data" --listen 127.0.0.1:28094 \
+"$build/novabeat" serve --auth none --viewer-rate 0 --data "$folder/data" --listen 127.0.0.1:28094 \
     --durability "${NOVABEAT_BENCH_DURABILITY:-sync}" 2>"$folder/serve.log" &
 serve=$!
 pids="$pids $serve"

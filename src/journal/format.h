@@ -1,5 +1,5 @@
-/* format.h -- segment names, segment headers, record headers.  Private to the journal and to who copies
- * its segments (live/backup.c).
+/* format.h -- segment names, segment headers, record headers.  Private to the journal and to who
+ * copies its segments (live/backup.c).
  *
  * Format: docs/JOURNAL.md, sections 1 to 3.  Pure; any thread. */
 #ifndef NOVABEAT_JOURNAL_FORMAT_H

@@ -12,14 +12,20 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define TRIES      5
 #define COPY_BYTES ((size_t)1 << 20)
+/* While the record store is copied, which may take minutes, segments come and go: those that came
+ * are opened.  One that is gone within this time costs a try. */
+#define KEEP_EVERY_MS 2
 
 struct opened {
     uint64_t first_seq;
@@ -33,6 +39,7 @@ struct backup {
     struct opened *segments; /* ascending */
     uint32_t count, max;
     uint64_t covered_seq; /* of the copy */
+    atomic_bool keep_stop;
     char *why;
     size_t why_bytes;
 };
@@ -75,11 +82,11 @@ static bool is_open(const struct backup *backup, uint64_t first_seq)
 }
 
 /* Opens those that are there and not open yet. */
-static enum err open_segments(struct backup *backup)
+static enum err open_segments(struct backup *backup, bool quiet)
 {
     DIR *folder = opendir(backup->journal);
     if (folder == NULL) {
-        return errno == ENOENT ? ERR_NONE : io_failed(backup, "opening", backup->journal);
+        return errno == ENOENT || quiet ? ERR_NONE : io_failed(backup, "opening", backup->journal);
     }
     enum err err = ERR_NONE;
     const struct dirent *entry;
@@ -93,7 +100,7 @@ static enum err open_segments(struct backup *backup)
             backup->segments = memory_grow(backup->segments, &backup->max, backup->count + 1,
                                            sizeof *backup->segments);
             backup->segments[backup->count++] = (struct opened){first_seq, fd};
-        } else if (errno != ENOENT) { /* one that has just been removed is covered */
+        } else if (errno != ENOENT && !quiet) { /* one that has just been removed is covered */
             err = io_failed(backup, "opening", entry->d_name);
         }
     }
@@ -102,6 +109,19 @@ static enum err open_segments(struct backup *backup)
         qsort(backup->segments, backup->count, sizeof *backup->segments, segment_order);
     }
     return err;
+}
+
+/* A thread of its own: has the segments while the record store is copied. */
+static void *keep_segments(void *ctx)
+{
+    struct backup *backup = ctx;
+    const struct timespec pause = {0, KEEP_EVERY_MS * 1000000};
+    while (!atomic_load(&backup->keep_stop)) {
+        nanosleep(&pause, NULL);
+        enum err err = open_segments(backup, true);
+        ASSERT(err == ERR_NONE); /* what it cannot open is said by who tries last */
+    }
+    return NULL;
 }
 
 static void close_segments(struct backup *backup)
@@ -291,17 +311,30 @@ static enum err join(struct backup *backup)
     return report.torn_bytes > 0 ? cut_tail(backup) : ERR_NONE;
 }
 
+static enum err copy_records_keeping(struct backup *backup)
+{
+    pthread_t keeper;
+    atomic_store(&backup->keep_stop, false);
+    if (pthread_create(&keeper, NULL, keep_segments, backup) != 0) {
+        return failed(backup, ERR_IO, "a thread could not be started");
+    }
+    enum err err = copy_records(backup);
+    atomic_store(&backup->keep_stop, true);
+    pthread_join(keeper, NULL);
+    return err;
+}
+
 static enum err try_once(struct backup *backup)
 {
     if (mkdir(backup->to_journal, 0750) != 0) {
         return io_failed(backup, "creating", backup->to_journal);
     }
-    enum err err = open_segments(backup);
+    enum err err = open_segments(backup, false);
     if (err == ERR_NONE) {
-        err = copy_records(backup);
+        err = copy_records_keeping(backup);
     }
     if (err == ERR_NONE) {
-        err = open_segments(backup); /* those begun since */
+        err = open_segments(backup, false); /* those begun since */
     }
     if (err == ERR_NONE) {
         err = copy_segments(backup);

@@ -15,6 +15,7 @@
 #define RETRY_MS_MAX    2000
 #define RETAIN_ROWS     1000 /* in one step: some ms */
 #define RETAIN_PAUSE_MS 20   /* between two steps */
+#define RETAIN_LATE_MS  1000 /* a step may be late before parts wait for it */
 #define RETIRE_MAX      16   /* events that are found idle in one look */
 #define WIPE_PAUSE_MS   20   /* before what is being read is tried again */
 
@@ -291,8 +292,10 @@ void *records_run(void *ctx)
         } else if (part) {
             retry_ms = clock_mono_ms() + pause_ms;
             pause_ms = pause_ms * 2 > RETRY_MS_MAX ? RETRY_MS_MAX : pause_ms * 2;
-        } else {
-            run_retention(live, link, &retaining); /* only when nothing else is there */
+        }
+        /* When nothing else is there; but not never. */
+        if (!part || clock_mono_ms() > retaining.due_ms + RETAIN_LATE_MS) {
+            run_retention(live, link, &retaining);
         }
     }
     records_close(link);

@@ -86,7 +86,7 @@ static const char *const rules[] = {
 
     "WITH " SQL_NAMED "SELECT title || ': member ' || member_no || ' is viewer number ' || "
     "viewer_no || ', who is not stored' FROM attendance JOIN named ON named.id = audience_id "
-    "WHERE start_ms > 0 AND NOT EXISTS (SELECT 1 FROM viewer"
+    "WHERE start_ms > 0 AND " SQL_COVERED " AND NOT EXISTS (SELECT 1 FROM viewer"
     " WHERE viewer.key = (named.event_id << 32) + attendance.viewer_no)",
 
     "WITH " SQL_NAMED "SELECT title || ' has viewer number ' || viewer_no || ' more than once' "

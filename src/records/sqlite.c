@@ -125,7 +125,8 @@ static enum err configure(struct sqlite_link *link)
     }
     if (err == ERR_NONE) {
         snprintf(sql, sizeof sql,
-                 "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA cache_size = -%d; "
+                 "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA foreign_keys = OFF; "
+                 "PRAGMA cache_size = -%d; "
                  "PRAGMA wal_autocheckpoint = %d; PRAGMA journal_size_limit = %d",
                  SQLITE_READER_CACHE_KIB, SQLITE_CHECKPOINT_PAGES, SQLITE_WAL_BYTES_KEPT);
         err = execute(link, sql);

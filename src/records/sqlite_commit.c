@@ -301,6 +301,7 @@ static enum err become_writer(struct sqlite_link *link)
         return sqlite_fail(link, sql);
     }
     link->audiences = memory_zalloc(sizeof *link->audiences);
+    link->wipe_due = true; /* the writer before may have stopped between erasing and wiping */
     return ERR_NONE;
 }
 

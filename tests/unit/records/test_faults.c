@@ -1,7 +1,7 @@
 /* test_faults.c -- what goes wrong around the store: full and failing disks, another writer, files
  * that are not ours.  The rule: nothing of a failed commit is visible, and the same call succeeds
  * later. */
-#include "store.h"
+#include "people.h"
 
 #include "faulty_vfs.h"
 
@@ -135,6 +135,52 @@ static void test_syncs_fail(void **state)
 {
     (void)state;
     fail_each(SQLITE_IOERR_FSYNC, true, false, ERR_SYNC);
+}
+
+/* Lets the n-th write or sync of an erasure fail: it is made whole or not at all, and the bytes are
+ * gone at last, also where what failed was the wiping after it. */
+static void erase_each(int code, bool syncs)
+{
+    uint64_t seed = tap_seed();
+    struct store store;
+    struct people people;
+    store_open(&store);
+    people_init(&people, "E", &seed);
+    people_arrive(&people, &store, 400);
+    people_profiles(&people, &store, 0, 400);
+    people.may_fail = true;
+    store_sql(&store, "PRAGMA cache_size = 20");
+    int hits = 0, wipes = 0;
+    for (uint32_t n = 1; n == 1 || faulty.hit; n++) {
+        assert_true(n < 380);
+        faulty_arm((int)n, code, syncs, false);
+        people_erase(&people, &store, &n, 1);
+        hits += faulty.hit;
+        wipes += sqlite_link_of(store.link)->wipe_due;
+        faulty.left = 0;
+        if (n % 5 == 0) {
+            people_compare(&people, &store);
+        }
+    }
+    printf("# %d faults hit, %d commits refused, %d wipes put off\n", hits, people.fails, wipes);
+    assert_true(people.fails > 0 && hits > people.fails && wipes > 0);
+    people_arrive(&people, &store, 1);
+    assert_false(sqlite_link_of(store.link)->wipe_due);
+    people_compare(&people, &store);
+    assert_int_equal(store_findings(&store), 0);
+    assert_int_equal(store_number(&store, "SELECT count(*) FROM attendance WHERE start_ms = 0 AND "
+                                          "audience_id = 1"),
+                     hits + 1);
+    people_fini(&people);
+    store_close(&store);
+}
+
+static void test_erasures_fail(void **state)
+{
+    (void)state;
+    erase_each(SQLITE_IOERR_WRITE, false);
+    erase_each(SQLITE_FULL, false);
+    erase_each(SQLITE_IOERR_FSYNC, true);
 }
 
 /* A bound on the file's pages is what a full disk looks like to the first new page. */
@@ -405,12 +451,12 @@ int main(void)
 {
     faulty_install();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_disk_full),          cmocka_unit_test(test_writes_fail),
-        cmocka_unit_test(test_syncs_fail),         cmocka_unit_test(test_no_room),
-        cmocka_unit_test(test_first_commit_fails), cmocka_unit_test(test_busy),
-        cmocka_unit_test(test_read_only),          cmocka_unit_test(test_foreign_files),
-        cmocka_unit_test(test_damaged_pages),      cmocka_unit_test(test_versions),
-        cmocka_unit_test(test_migrations),
+        cmocka_unit_test(test_disk_full),     cmocka_unit_test(test_writes_fail),
+        cmocka_unit_test(test_syncs_fail),    cmocka_unit_test(test_erasures_fail),
+        cmocka_unit_test(test_no_room),       cmocka_unit_test(test_first_commit_fails),
+        cmocka_unit_test(test_busy),          cmocka_unit_test(test_read_only),
+        cmocka_unit_test(test_foreign_files), cmocka_unit_test(test_damaged_pages),
+        cmocka_unit_test(test_versions),      cmocka_unit_test(test_migrations),
     };
     return tap_run(tests);
 }

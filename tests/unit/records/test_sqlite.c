@@ -463,6 +463,19 @@ static void test_check_rules(void **state)
         "UPDATE frame SET groups = '['",
         "INSERT INTO frame SELECT audience_id, 1, 2 + start_ms, viewers, '{}', '{}' FROM frame",
         "DELETE FROM audience WHERE session = 'S1'",
+        "UPDATE audience SET members = members - 1 WHERE session = 'S1'",
+        "UPDATE audience SET members = members + 1 WHERE session = 'S1'",
+        "UPDATE audience SET gone_attended = 1 WHERE session = 'S2'",
+        "UPDATE audience SET gone_viewings = 1 WHERE session = ''",
+        "UPDATE audience SET gone_ms = 1 WHERE session = ''",
+        "UPDATE attendance SET start_ms = 0 WHERE member_no = 3",
+        "UPDATE attendance SET start_ms = 0, end_ms = 0, expiry_ms = 0, country = 'ZZ',"
+        " groups = 0, lease_groups = 0 WHERE audience_id = 1 AND member_no = 3",
+        "DELETE FROM viewer WHERE viewer_no = 3",
+        "INSERT INTO directory VALUES ('', '', '', 0)",
+        "INSERT INTO directory VALUES ('E', 'S1', '', -1)",
+        "INSERT INTO api_key VALUES ('short', zeroblob(32), 1, '', '', 0)",
+        "INSERT INTO api_key VALUES ('abcdefghijkl', zeroblob(32), 1, '', '', 0)",
     };
     struct store store;
     store_open(&store);

@@ -352,7 +352,8 @@ static void step_purge(struct world *world)
     size_t at = find_going(world, id, SLICE_EMPTY);
     bool again = at < world->going_count;
     bool keep = again ? cast_chance(&world->cast, 2) : may_keep_statistics(world, id);
-    if (!again && !keep && !cast_chance(&world->cast, 4)) {
+    uint64_t of = engine_collecting(world->engine) ? 2 : 6; /* a pass under way is what is hard */
+    if (!again && !keep && !cast_chance(&world->cast, of)) {
         return; /* seldom: there shall be something to erase */
     }
     struct input input = {.kind = INPUT_PURGE, .heartbeat = {.event = id}, .keep_statistics = keep};

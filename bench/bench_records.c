@@ -216,6 +216,31 @@ static void put_viewings(struct records_link *link, uint32_t viewers)
     free(rows);
 }
 
+/* A session that all of them are in, who came the other way round. */
+static void put_session(struct records_link *link, uint32_t viewers)
+{
+    struct member_row *rows = memory_zalloc((size_t)viewers * sizeof *rows);
+    for (uint32_t i = 0; i < viewers; i++) {
+        rows[i] = (struct member_row){.member_no = i,
+                                      .viewer_no = viewers - 1 - i,
+                                      .created = true,
+                                      .start_ms = START_MS + i,
+                                      .end_ms = START_MS + i};
+    }
+    struct change change = {.audience = {.event = SLICE_LIT("bench"),
+                                         .session = SLICE_LIT("session"),
+                                         .seq = INT32_MAX,
+                                         .as_of_ms = START_MS,
+                                         .members = viewers,
+                                         .attended = viewers,
+                                         .logins = viewers},
+                            .members_count = viewers};
+    struct changes changes = {
+        .changes = &change, .changes_count = 1, .members = rows, .members_count = viewers};
+    must(records_commit(link, &changes), link);
+    free(rows);
+}
+
 struct reading {
     uint32_t members;
     size_t bytes;
@@ -235,11 +260,11 @@ static enum err read_member(void *ctx, const struct records_member *member)
     return ERR_NONE;
 }
 
-static void read_members(struct records_link *link, uint32_t viewers, uint32_t page, unsigned want,
-                         const char *what)
+static void read_members(struct records_link *link, const char *session, uint32_t viewers,
+                         uint32_t page, unsigned want, const char *what)
 {
     struct records_members_query query = {
-        .event = SLICE_LIT("bench"), .rows_max = page, .want = want};
+        .event = SLICE_LIT("bench"), .session = slice_str(session), .rows_max = page, .want = want};
     struct reading reading = {0};
     double cpu = cpu_seconds(), wall = wall_seconds();
     while (query.first != UINT32_MAX) {
@@ -281,12 +306,15 @@ static void report(const char *where, const char *ids, uint32_t viewers)
     must(records_open(where, false, &link, NULL, 0), NULL);
     put_profiles(link, ids, viewers);
     put_viewings(link, viewers);
+    put_session(link, viewers);
     records_close(link);
     must(records_open(where, false, &link, NULL, 0), NULL);
     for (int i = 0; i < 2; i++) {
-        read_members(link, viewers, 1000, MEMBERS_WANT_VIEWER, "with id");
-        read_members(link, viewers, 1000, MEMBERS_WANT_VIEWER | MEMBERS_WANT_NAME,
+        read_members(link, "", viewers, 1000, MEMBERS_WANT_VIEWER, "with id");
+        read_members(link, "", viewers, 1000, MEMBERS_WANT_VIEWER | MEMBERS_WANT_NAME,
                      "with id and name");
+        read_members(link, "session", viewers, 1000, MEMBERS_WANT_VIEWER | MEMBERS_WANT_NAME,
+                     "of a session, with id and name");
         statistics(link, viewers);
     }
     records_close(link);

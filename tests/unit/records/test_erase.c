@@ -7,6 +7,8 @@
 #include "core/engine.h"
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 
 static const struct engine_config config = {
@@ -214,6 +216,78 @@ static void test_reader_in_the_way(void **state)
     people_arrive(&people, &store, 1);
     assert_false(sqlite_link_of(store.link)->wipe_due);
     expect_gone(&store, &people.ids[42], 1);
+    people_fini(&people);
+    store_close(&store);
+}
+
+/* ---- readers meanwhile ---- */
+
+struct reader {
+    const char *path;
+    _Atomic bool stop;
+    pthread_t thread;
+    enum err err;
+    uint64_t rounds, members, wrong;
+};
+
+static enum err look_at_member(void *ctx, const struct records_member *member)
+{
+    struct reader *reader = ctx;
+    reader->members++;
+    reader->wrong +=
+        member->viewings_count < 1 || member->viewings[0].start_ms == 0 || member->viewer.len != 36;
+    return ERR_NONE;
+}
+
+static void *read_on(void *ctx)
+{
+    struct reader *reader = ctx;
+    struct records_link *link;
+    reader->err = records_open(reader->path, false, &link, NULL, 0);
+    while (reader->err == ERR_NONE && !atomic_load(&reader->stop)) {
+        struct records_members_query query = {SLICE_LIT("E"),
+                                              reader->rounds % 2 ? SLICE_LIT("S1") : SLICE_EMPTY, 0,
+                                              50, MEMBERS_WANT_VIEWER | MEMBERS_WANT_NAME};
+        while (reader->err == ERR_NONE && query.first != UINT32_MAX) {
+            uint32_t next;
+            reader->err = records_members_each(link, &query, &next, look_at_member, reader);
+            query.first = next;
+        }
+        reader->rounds++;
+    }
+    records_close(link);
+    return NULL;
+}
+
+static void test_readers_meanwhile(void **state)
+{
+    (void)state;
+    uint64_t seed = tap_seed();
+    struct store store;
+    struct people people;
+    struct reader readers[3];
+    store_open(&store);
+    people_init(&people, "E", &seed);
+    people_arrive(&people, &store, 500);
+    people_profiles(&people, &store, 0, 500);
+    for (int i = 0; i < 3; i++) {
+        readers[i] = (struct reader){.path = store.path};
+        assert_int_equal(pthread_create(&readers[i].thread, NULL, read_on, &readers[i]), 0);
+    }
+    for (uint32_t no = 0; no < 100; no++) {
+        people_erase(&people, &store, &no, 1);
+    }
+    for (int i = 0; i < 3; i++) {
+        atomic_store(&readers[i].stop, true);
+        pthread_join(readers[i].thread, NULL);
+        printf("# %llu rounds, %llu members\n", (unsigned long long)readers[i].rounds,
+               (unsigned long long)readers[i].members);
+        assert_int_equal(readers[i].err, ERR_NONE);
+        assert_int_equal(readers[i].wrong, 0);
+    }
+    assert_int_equal(records_wipe(store.link), ERR_NONE); /* at the latest now */
+    expect_gone(&store, people.ids, 100);
+    people_compare(&people, &store);
     people_fini(&people);
     store_close(&store);
 }
@@ -697,10 +771,15 @@ static void test_idle_events(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bytes),           cmocka_unit_test(test_reader_in_the_way),
-        cmocka_unit_test(test_readers),         cmocka_unit_test(test_load),
-        cmocka_unit_test(test_wrong_number),    cmocka_unit_test(test_purge),
-        cmocka_unit_test(test_keep_statistics), cmocka_unit_test(test_retain),
+        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_reader_in_the_way),
+        cmocka_unit_test(test_readers_meanwhile),
+        cmocka_unit_test(test_readers),
+        cmocka_unit_test(test_load),
+        cmocka_unit_test(test_wrong_number),
+        cmocka_unit_test(test_purge),
+        cmocka_unit_test(test_keep_statistics),
+        cmocka_unit_test(test_retain),
         cmocka_unit_test(test_idle_events),
     };
     return tap_run(tests);

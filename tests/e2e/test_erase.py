@@ -8,12 +8,13 @@ somebody new.
 """
 # timeout: 300
 import os
+import random
 import sqlite3
 import threading
 import time
 
 import openapi
-from harness import Server, event_path, quote, run, wait_until
+from harness import Server, event_path, quote, rounds, run, seed, wait_until
 
 UUID = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 SCRIPT = "\u1f40\u03b2\u03b5\u03bb\u03cc\u03c2-\U0001f989-\u05d2\u05dc\u05d9\u05d5\u05df"
@@ -128,9 +129,9 @@ def viewings(server, event, viewer, session=None):
     return len(rows), sum(row["endedMs"] - row["startedMs"] for row in rows)
 
 
-def attend(server, event, viewers, rounds=2):
+def attend(server, event, viewers, times=2):
     """Each viewer watches the event, twice, with a pause between that ends a viewing."""
-    for number in range(rounds):
+    for number in range(times):
         if number:
             time.sleep(1.2)
         for _ in range(3):
@@ -212,7 +213,7 @@ def test_killed_after_the_answer():
     with Server(**OFTEN) as server:
         for viewer in (UUID, "stay"):
             server.put_profile("E", viewer, name="N", groups=["g"])
-        attend(server, "E", [UUID, "stay"], rounds=1)
+        attend(server, "E", [UUID, "stay"], times=1)
         assert server.active("E", "other")[0] == 1
         assert server.live("E", "talk")["countByUserGroup"] == {"g": 2}
         assert erase(server, "E", UUID).status == 204
@@ -226,6 +227,62 @@ def test_killed_after_the_answer():
         nowhere(server, ("E",), ("stay",), UUID)
         assert server.attended("E") == 1 and server.attended("E", "talk") == 1
         assert server.viewer("E", "stay")["viewings"]
+
+
+def test_killed_before_the_answer():
+    """kill -9 in the middle of an erasure: afterwards it goes on, or can be asked for again"""
+    chosen = random.Random(seed())
+    done = 0
+    with Server(**OFTEN) as server:
+        for number in range(rounds(12)):
+            viewer = f"{number}-{UUID}"
+            server.put_profile("E", viewer, name=NAME, groups=["g"])
+            attend(server, "E", [viewer, "stay"], times=1)
+            with server.connect() as connection:
+                connection.send("DELETE", f"{event_path('E')}/viewers/{viewer}")
+                time.sleep(chosen.uniform(0, 0.015))
+                server.kill()
+            server.start()
+            path = f"{event_path('E')}/viewers/{viewer}"
+            if server.attended("E") == 1:
+                # The journal had it: it goes on by itself, and the viewer is counted in nothing.
+                wait_until(lambda: server.get(path).status == 404, "the erasure is done")
+                done += 1
+            else:
+                assert server.attended("E") == server.attended("E", "talk") == 2
+                there = server.viewer("E", viewer)
+                assert there["name"] in (NAME, ""), (number, there)  # the profile goes first
+                server.beat_ok("E", viewer, "talk")
+                assert audience(server, "E", "talk")["attended"] == 2
+                assert erase(server, "E", viewer).status == 204
+            nowhere(server, ("E",), ("stay",), viewer, NAME)
+            assert audience(server, "E", "talk")["attended"] == 1
+        print(f"# {done} erasures were in force when the process was killed")
+
+
+def test_many_at_once():
+    """Erasures from many connections at one time are all done, and take one another's passes"""
+    viewers = [f"{number}-{UUID}" for number in range(40)]
+    with Server(**OFTEN) as server:
+        attend(server, "E", viewers + ["stay"], times=1)
+        statuses = []
+
+        def erase_some(part):
+            with server.connect() as connection:
+                for viewer in viewers[part::8]:
+                    connection.send("DELETE", f"{event_path('E')}/viewers/{viewer}")
+                    statuses.append(connection.receive().status)
+
+        threads = [threading.Thread(target=erase_some, args=(part,)) for part in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert statuses == [204] * 40, statuses
+        nowhere(server, ("E",), ("stay",), UUID)
+        for session in (None, "talk"):
+            assert audience(server, "E", session)["attended"] == 1
+        assert server.active("E")[0] == 1
 
 
 def test_profile_alone():
@@ -248,7 +305,7 @@ def test_asleep():
     """A viewer of an event that has left memory is erased from the record store, and so is an event"""
     with Server(**SHORT, event_idle="1s") as server:
         for event in ("E", PURGED):
-            attend(server, event, [UUID, SCRIPT, "stay"], rounds=1)
+            attend(server, event, [UUID, SCRIPT, "stay"], times=1)
         wait_until(lambda: server.metrics()["novabeat_events"] == 0, "the events leave memory",
                    seconds=60, pause=0.2)
         assert in_files(server.data, UUID)
@@ -323,7 +380,7 @@ def test_purge():
                                                    "sessions": [{"sessionId": "declared-77aa"}]})
         for event in (PURGED, "stays"):
             server.put_profile(event, f"{event}-{UUID}", name=f"{event} {NAME}", groups=["g"])
-            attend(server, event, [f"{event}-{UUID}", f"{event}-2"], rounds=1)
+            attend(server, event, [f"{event}-{UUID}", f"{event}-2"], times=1)
         stored(server, PURGED, (f"{PURGED}-{UUID}",))
         texts = (PURGED, "declared-77aa")
         before = audience(server, "stays")
@@ -363,5 +420,6 @@ def test_purge_of_the_unknown(server):
 
 
 if __name__ == "__main__":
-    run(test_erase, test_killed_after_the_answer, test_profile_alone, test_asleep, test_under_load,
-        test_purge, test_purge_of_the_unknown, server=Server())
+    run(test_erase, test_killed_after_the_answer, test_killed_before_the_answer, test_many_at_once,
+        test_profile_alone, test_asleep, test_under_load, test_purge, test_purge_of_the_unknown,
+        server=Server())

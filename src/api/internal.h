@@ -53,7 +53,8 @@ struct api_worker {
     struct rate *rate;              /* of each viewer's heartbeats */
     struct shared_question *shared; /* under way (shared.h); so many */
     uint32_t shared_count;
-    struct list reports; /* under way (report.c) */
+    struct list reports; /* under way (report.c); so many */
+    uint32_t reports_count;
     bool handed_on;      /* some of them in this turn */
     bool stopping;       /* answer 503, and touch live/ only for what it still has */
     char scratch[SCRATCH_BYTES];

@@ -11,7 +11,9 @@
  * report is of: what is later is left out of further pages, too, so all rows are of one moment.  A
  * cursor carries that moment on.
  *
- * Memory: one allocation per report; a page of PAGE_BYTES and a row; JSON up to ANSWER_BYTES_MAX.
+ * Memory: one allocation per report, at most REPORTS_MAX; while it reads, a page of PAGE_BYTES and
+ * a row; JSON what it has gathered, a thousand rows.
+ *
  * Threads: the worker's; the `page` band is the reader's while a query is under way. */
 #include "api/report.h"
 
@@ -30,6 +32,7 @@ static_assert(sizeof(struct report_stream) <= HTTP_USER_BYTES, "a stream fits it
 static void report_free(struct report *report)
 {
     list_unlink(&report->node);
+    report->worker->reports_count--;
     zone_close(report->zone);
     buffer_fini(&report->text);
     buffer_fini(&report->page);
@@ -144,7 +147,10 @@ static void page_to_stream(struct report *report)
         end_stream(report, false);
     } else if (report->next == MEMBERS_END) {
         end_stream(report, true);
-    } else if (pending < HTTP_STREAM_LOW && !ask_page(report, false)) {
+    } else if (pending >= HTTP_STREAM_LOW) {
+        buffer_fini(&report->page); /* it may wait for long */
+        buffer_init(&report->page, PAGE_BYTES_MAX);
+    } else if (!ask_page(report, false)) {
         end_stream(report, false);
     }
 }
@@ -218,11 +224,16 @@ static struct report *report_new(struct call *call)
     buffer_init(&report->text, ANSWER_BYTES_MAX);
     buffer_init(&report->page, PAGE_BYTES_MAX);
     list_append(&call->worker->reports, &report->node);
+    call->worker->reports_count++;
     return report;
 }
 
 void report_post(struct call *call)
 {
+    if (call->worker->reports_count >= REPORTS_MAX) {
+        respond_live_problem(call->exchange, LIVE_BUSY, READ_AGAIN);
+        return;
+    }
     struct report *report = report_new(call);
     struct report_fault fault;
     if (!report_read_request(report, &call->exchange->request, &fault)) {

@@ -7,6 +7,8 @@
 #include "api/internal.h"
 #include "base/zone.h"
 
+/* Of a worker, under way: each may hold a page, and a JSON one what it has gathered. */
+#define REPORTS_MAX    256
 #define ZONE_BYTES_MAX 64
 #define MEMBERS_END    UINT32_MAX
 

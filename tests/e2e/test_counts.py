@@ -12,8 +12,8 @@ import threading
 import time
 
 import figures as ask
-from harness import Server, event_path, quote, rounds, run, seed, wait_until
-from model import compare_counts, compare_report, compare_times
+from harness import Server, event_path, latest_viewing, quote, rounds, run, seed, wait_until
+from model import Beat, Event, Settings, compare_counts, compare_report, compare_times
 from test_model import Play, flags
 
 
@@ -85,6 +85,28 @@ def test_profiles(server):
         assert answer.status in (200, 201, 204), answer
     wait_until(lambda: server.count("count", "people")[0] == 5, "five profiles are counted", 5)
     assert server.count("count", "other-people")[0] == 0
+
+
+def test_declared_start(server):
+    """The retention curve begins at the session's declared start, else at the first viewing"""
+    declared = server.active("stage")[1] - 150000
+    event = Event(Settings())
+    for session, start in (("early", declared), (None, declared + 60000), ("late", None),
+                           ("ahead", declared + 3600000)):
+        if start is not None:
+            answer = server.request("PUT", event_path("stage", session), {"startMs": start})
+            assert answer.status in (200, 201, 204), answer
+    for viewer, session in (("ada", "early"), ("bob", "late"), ("cleo", "ahead")):
+        server.beat_ok("stage", viewer, session)
+        viewing = latest_viewing(server.viewer("stage", viewer))
+        event.add(Beat(viewing["endedMs"], viewer), session)
+    time.sleep(0.003)
+    for session, start in (("early", declared), (None, declared + 60000), ("late", None),
+                           ("ahead", declared + 3600000)):
+        compare_times(server, "stage", event, session, start)
+    shown = ask.viewing_stats(server, "stage", "early")["retention"]
+    assert [minute["viewers"] for minute in shown] == [0, 0, 1], shown
+    assert ask.viewing_stats(server, "stage", "ahead")["retention"] == []
 
 
 def test_future(server):
@@ -167,5 +189,5 @@ def test_many_readers(server):
 
 
 if __name__ == "__main__":
-    run(test_random_play, test_nobody, test_profiles, test_future, test_bad_parameters,
-        test_many_readers, server=Server())
+    run(test_random_play, test_nobody, test_profiles, test_declared_start, test_future,
+        test_bad_parameters, test_many_readers, server=Server())

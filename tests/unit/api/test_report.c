@@ -2,6 +2,7 @@
  * page after page, and each way in which it can end. */
 #include "fake.h"
 
+#include "api/report.h"
 #include "core/country.h"
 #include "unit/records/store.h"
 
@@ -341,11 +342,19 @@ static void test_accept(void **state)
 static void test_stop(void **state)
 {
     (void)state;
-    for (int i = 0; i < 2; i++) { /* the first one is dropped */
+    for (int i = 0; i < REPORTS_MAX; i++) { /* all but the last are dropped */
         ask_csv();
         fake.stream.pending = HTTP_STREAM_LOW;
         give(LIVE_OK);
     }
+    struct http_exchange last = fake.exchange;
+    ask_csv();
+    assert_problem(503, "");
+    assert_string_equal(fake.answer.headers, "Retry-After: 1\r\n");
+    free(fake.answer.body);
+    memset(&fake.answer, 0, sizeof fake.answer);
+    fake.exchange = last;
+    fake.stream.begun = true;
     api_stop(fake.api);
     fake.handler.wake(fake.worker);
     assert_true(api_stopped(fake.api));

@@ -2,8 +2,9 @@
  *
  * Model: one database (SQLite file now; PostgreSQL follows) reached over links.  A link is one
  * connection and belongs to one thread at a time; open as many as there are threads.  Any link may
- * read; at any moment at most one thread writes (commit, profile_put, profile_import): the records
- * thread of a server, or a command while no server runs.
+ * read.  At any moment at most one thread commits and retains: the records thread of a server, or a
+ * command while no server runs.  Profiles, directory entries and keys may be put by others beside
+ * it: whoever comes second waits some seconds, then gets ERR_BUSY.
  *
  * A commit is atomic and durable when the call returns ERR_NONE: the journal may then forget what
  * changes->covered_seq covers.  On any error nothing of it is stored and the same call may be made
@@ -36,7 +37,13 @@ const char *records_why(const struct records_link *link); /* of the last failure
 
 /* ---- the records thread ---- */
 
-/* One transaction: every row of changes, and covered_seq when it is not 0. */
+/* One transaction: every row of changes, then its erasures and purges, and covered_seq when it is
+ * not 0.  changes->erased gets the earlier viewings that went with erased viewers; they are already
+ * subtracted from the stored audience rows.  (So a commit that erases is made once; others may be
+ * made again.)  What is erased is then wiped from the files' bytes; that is put off, and tried
+ * again with each commit, while somebody reads: records_wipe tells. A purged event is found by
+ * nothing from then on; its rows go with records_retain. ERR_DAMAGED also: an erasure's viewer_no
+ * is another viewer's. */
 enum err records_commit(struct records_link *link, struct changes *changes) WARN_UNUSED;
 
 /* Where profiles come from instead of the table in the store: the platform's own database.  Call
@@ -46,7 +53,9 @@ enum err records_commit(struct records_link *link, struct changes *changes) WARN
  * order when the columns are so named; groups: a JSON array of strings, or text with commas, or
  * NULL.  count_query: one SELECT with :event that gives one number; NULL: records_profiles_count
  * answers ERR_NOT_FOUND.  ERR_INVALID, with words in records_why: what is wrong with which of them.
- * The text is copied.  records_profiles_put then answers ERR_INVALID. */
+ * Look-ups then answer ERR_DATABASE, with words, for a row that cannot be used
+ * (records_profiles_get and records_members_each go on without it), and records_profiles_put and
+ * _each ERR_INVALID. */
 struct records_profile_source {
     const char *database, *query, *count_query;
 };
@@ -199,11 +208,14 @@ enum err records_keys_version(struct records_link *link, uint64_t *version) WARN
 
 /* ---- retention ---- */
 
-/* Deletes at most rows_max rows of what is detached (purged events), of earlier viewings that ended
- * before viewings_before_ms and of frames that ended before frames_before_ms (0: none of these).
- * *more: there is more to delete now. */
+/* A short transaction.  Deletes at most rows_max rows (> 0) of what is detached (purged events), of
+ * earlier viewings that ended before viewings_before_ms and of frames that ended before
+ * frames_before_ms (0: none of these).  Figures stay as they are.  *more: call again, there is or
+ * may be more: viewings are looked through in pieces, call by call of the same link.
+ * viewings_before_ms must be older than all that the journal can still bring back. */
 struct records_retention {
     int64_t viewings_before_ms, frames_before_ms;
+    uint64_t *rows; /* out: how many were deleted; may be NULL */
 };
 enum err records_retain(struct records_link *link, const struct records_retention *retention,
                         uint32_t rows_max, bool *more) WARN_UNUSED;
@@ -215,7 +227,8 @@ enum err records_idle_events(struct records_link *link, int64_t before_ms, bool 
 
 /* ---- backup ---- */
 
-/* A copy of the whole store as of one moment into a new file, while others read and write. */
+/* A copy of the whole store as of one moment into a new file, while others read and write.  On the
+ * disk when it returns ERR_NONE; else there is no such file.  ERR_INVALID: there is one already. */
 enum err records_backup(struct records_link *link, const char *path) WARN_UNUSED;
 
 /* All stored viewings of one viewer in the event and its sessions, in order of (start, session), at

@@ -174,6 +174,9 @@ enum err sqlite_retain(struct records_link *base, const struct records_retention
     }
     *more |= left == 0; /* what came after was not looked at */
     err = sqlite_write_end(link, err);
+    if (retention->rows != NULL) {
+        *retention->rows = err == ERR_NONE ? rows_max - left : 0;
+    }
     if (err == ERR_NONE && old.looked) {
         link->retain_key = old.end ? 0 : old.at.key;
         link->retain_start_ms = old.end ? 0 : old.at.start_ms;

@@ -18,7 +18,7 @@ import tempfile
 import time
 
 import figures as ask
-from harness import (Closed, Server, command, event_path, request_bytes, run, seed)
+from harness import BINARY, Closed, Server, command, event_path, request_bytes, run, seed
 from model import Beat, Event, Settings, compare_counts, compare_report, compare_times
 
 GROUPS = ((), ("staff",), ("press", "staff"), ("vip",), ("\u5a92\u4f53", "vip"))
@@ -292,6 +292,11 @@ def memory(server):
         return int(re.search(r"VmRSS:\s+(\d+) kB", status.read()).group(1)) * 1024
 
 
+def instrumented():
+    with open(BINARY, "rb") as binary:
+        return re.search(rb"__(asan|tsan)_init", binary.read()) is not None
+
+
 class Slow:
     """A peer with a small receive buffer that asks for the whole report and reads when told."""
 
@@ -340,7 +345,9 @@ def test_slow_readers():
         assert len(rows) == 200, len(rows)
         grown = memory(server) - before
         # What may be pending for a peer, and a page or two.
-        assert grown < len(slow) * (1 << 20), f"{grown} bytes more for {len(slow)} slow readers"
+        # A sanitizer keeps what was freed for a while, and notes beside all that is in use.
+        bound = len(slow) * ((1 << 20) if not instrumented() else (4 << 20))
+        assert grown < bound, f"{grown} bytes more for {len(slow)} slow readers"
         print(f"# {len(slow)} slow readers of {len(whole.body)} bytes: {grown // 1024} KiB more")
         for reader in slow[:40]:
             reader.close()
@@ -375,7 +382,7 @@ def main():
     with Replayed(many_lines()) as data:
         run(test_many_rows, test_hostile_names, test_csv_head, test_bad_requests, test_one_moment,
             test_long_events, test_slow_readers, test_stop_in_the_middle,
-            server=Server(data=data))
+            server=Server(data=data, io_threads=3))
 
 
 if __name__ == "__main__":

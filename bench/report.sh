@@ -3,10 +3,11 @@
 #
 #     bench/report.sh BUILD_FOLDER [ROUNDS] [VIEWERS]        5 rounds, 200,000 viewers
 #
-# The viewers have UUIDs, names and groups, and three viewings each, about 130 bytes a row.  A round
+# The viewers have UUIDs, names and groups, and three viewings each, about 160 bytes a row.  A round
 # is one whole report over the loopback, timed by curl.  Memory is the server's resident set, its
-# highest (looked at every 10 ms) while reports were sent less that before the first one: of one report
-# at full speed, and of 20 that are read at 100 KB a second.  Needs 300 MB in $NOVABEAT_BENCH_FOLDER (default /tmp).
+# highest (looked at every 10 ms) while reports were sent less that before the first one: of one
+# report at full speed, and of 20 that are read at 100 KB a second.  Needs 300 MB in
+# $NOVABEAT_BENCH_FOLDER (default /tmp).
 set -eu
 top=$(cd "$(dirname "$0")/.." && pwd)
 build=${1:?usage: bench/report.sh BUILD_FOLDER [ROUNDS] [VIEWERS]}

@@ -55,8 +55,8 @@ struct api_worker {
     uint32_t shared_count;
     struct list reports; /* under way (report.c); so many */
     uint32_t reports_count;
-    bool handed_on;      /* some of them in this turn */
-    bool stopping;       /* answer 503, and touch live/ only for what it still has */
+    bool handed_on; /* some of them in this turn */
+    bool stopping;  /* answer 503, and touch live/ only for what it still has */
     char scratch[SCRATCH_BYTES];
     /* written by the worker, read by any */
     alignas(64) _Atomic(struct http_worker *) http; /* NULL until it runs */

@@ -244,7 +244,8 @@ def test_bad_requests(server):
         for field, values in BAD_BODIES:
             for value in values:
                 answer = ask.ask_report(server, "bad", dict(extra, **{field: value}))
-                assert answer.status == 400 and answer.json["field"] == field, (field, value, answer)
+                assert answer.status == 400 and answer.json["field"] == field, \
+                    (field, value, answer)
                 assert answer.headers["content-type"] == "application/problem+json", answer.headers
     for body, field in (({"from": 2, "to": 1}, "to"), ({"format": "csv", "limit": 5}, "limit"),
                         ({"format": "csv", "cursor": "1.1"}, "cursor")):

@@ -15,7 +15,7 @@
 struct check {
     uint64_t findings;
     bool stored; /* there is something to look at */
-    uint64_t heartbeats, profiles, settings;
+    uint64_t heartbeats, profiles, settings, erasures;
     int64_t now_ms; /* of the entry before */
 };
 
@@ -42,6 +42,7 @@ static enum err count_entries(void *ctx, uint64_t seq, int64_t time_ms, struct s
         check->heartbeats += entry.kind == ENTRY_HEARTBEAT;
         check->profiles += entry.kind == ENTRY_PROFILE;
         check->settings += entry.kind == ENTRY_SETTINGS;
+        check->erasures += entry.kind == ENTRY_ERASE || entry.kind == ENTRY_PURGE;
     }
     if (err == ERR_NOT_FOUND) {
         return ERR_NONE;
@@ -86,10 +87,11 @@ static void check_journal(struct check *check, const char *folder, uint64_t cove
     struct journal_report report = {0};
     enum err err = journal_scan(folder, covered_seq + 1, count_entries, check, &report);
     printf("journal: %llu segments, records %llu to %llu; after the records' position: %llu "
-           "heartbeats, %llu profiles, %llu settings\n",
+           "heartbeats, %llu profiles, %llu settings, %llu erasures\n",
            (unsigned long long)report.segments, (unsigned long long)report.first_seq,
            (unsigned long long)report.last_seq, (unsigned long long)check->heartbeats,
-           (unsigned long long)check->profiles, (unsigned long long)check->settings);
+           (unsigned long long)check->profiles, (unsigned long long)check->settings,
+           (unsigned long long)check->erasures);
     check->stored |= report.segments > 0 || err != ERR_NONE;
     if (report.torn_bytes > 0) {
         printf("journal: the tail is torn, %llu bytes that the next start cuts (with durability "

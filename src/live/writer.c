@@ -219,6 +219,7 @@ static enum err retain(struct live *live, struct records_link *link, struct reta
     int64_t now_ms = atomic_load_explicit(&live->now_ms, memory_order_relaxed);
     int64_t mono_ms = clock_mono_ms();
     enum err err = ERR_NONE;
+    uint64_t rows = 0;
     bool more = false;
     if (mono_ms >= retaining->look_ms) {
         retaining->look_ms = mono_ms + options->retain_interval_ms;
@@ -228,10 +229,12 @@ static enum err retain(struct live *live, struct records_link *link, struct reta
         .viewings_before_ms =
             options->retain_viewings_ms > 0 ? now_ms - options->retain_viewings_ms : 0,
         .frames_before_ms = options->retain_frames_ms > 0 ? now_ms - options->retain_frames_ms : 0,
+        .rows = &rows,
     };
     if (err == ERR_NONE) {
         err = records_retain(link, &retention, RETAIN_ROWS, &more);
     }
+    COUNT(live, rows_retired, rows);
     retaining->due_ms = more ? clock_mono_ms() + RETAIN_PAUSE_MS : retaining->look_ms;
     return err;
 }

@@ -3,6 +3,8 @@
  * that ends what was begun. */
 #include "common.h"
 
+#include "live/offline.h"
+
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -171,11 +173,12 @@ static void test_puts_before_and_meanwhile(void **state)
     assert_int_equal(beat(&loop, "e", NULL, SECRET), LIVE_OK);
     static struct question puts[PUTS];
     char packed[GROUPS_PACKED_BYTES_MAX];
+    struct slice groups = pack("staff", packed);
     struct question question, late;
     for (int i = 0; i < PUTS; i++) {
         question_init(&puts[i], LIVE_PROFILE_PUT, "e");
         puts[i].query.viewer = SLICE_LIT(SECRET);
-        puts[i].query.groups = pack("staff", packed);
+        puts[i].query.groups = groups;
         question_begin(&loop, &puts[i]);
     }
     question_init(&question, LIVE_ERASE, "e");
@@ -243,13 +246,96 @@ static void test_store_is_away(void **state)
     struct loop loop;
     loop_start(&loop, &options);
     assert_int_equal(beat_in(&loop, "e", SECRET, "g"), LIVE_OK);
-    WAIT_FOR(loop_all_stored(&loop));
+    WAIT_FOR(folder_sql(&folder, "SELECT count(*) FROM attendance") == 1);
     sqlite3 *lock = folder_lock_writes(&folder);
     int64_t begin_ms = clock_mono_ms();
     assert_int_equal(erase(&loop, "e", SECRET), LIVE_RECORDS_AWAY);
     assert_true(clock_mono_ms() - begin_ms < 20000);
     folder_unlock_writes(lock);
     assert_int_equal(erase(&loop, "e", SECRET), LIVE_OK);
+    assert_string_equal(where_is(&folder, SECRET), "");
+    loop_stop(&loop);
+}
+
+/* Somebody reads the record store as it was before: the answer waits for that, not the rows. */
+static atomic_bool gate_open, at_gate;
+
+static enum err stay(void *ctx, struct slice event)
+{
+    (void)ctx, (void)event;
+    atomic_store(&at_gate, true);
+    while (!atomic_load(&gate_open)) {
+        nap_ms(1);
+    }
+    return ERR_NONE;
+}
+
+static enum err read_long(struct records_link *link, struct live_query *query)
+{
+    (void)query;
+    return records_events_each(link, SLICE_EMPTY, 1, stay, NULL);
+}
+
+static void test_while_somebody_reads(void **state)
+{
+    (void)state;
+    struct live_options options = options_for(&folder);
+    struct loop loop;
+    struct question reading, question;
+    loop_start(&loop, &options);
+    assert_int_equal(beat_in(&loop, "e", SECRET, "g"), LIVE_OK);
+    WAIT_FOR(folder_sql(&folder, "SELECT count(*) FROM attendance") == 1);
+    question_init(&reading, LIVE_READ, "e");
+    reading.query.work = read_long;
+    question_begin(&loop, &reading);
+    while (!atomic_load(&at_gate)) {
+        if (loop_until(&loop, &reading.done, 2)) {
+            fail_msg("the reading ended with status %d", (int)reading.query.status);
+        }
+    }
+    question_init(&question, LIVE_ERASE, "e");
+    question.query.viewer = SLICE_LIT(SECRET);
+    question_begin(&loop, &question);
+    assert_false(loop_until(&loop, &question.done, 1500));
+    assert_int_equal(beat_in(&loop, "e", "v", "g"), LIVE_OK);
+    WAIT_FOR(folder_sql(&folder, "SELECT count(*) FROM viewer WHERE viewer = 'v'") == 1);
+    atomic_store(&gate_open, true);
+    assert_true(loop_until(&loop, &reading.done, WAIT_MS));
+    assert_int_equal(reading.query.status, LIVE_OK);
+    assert_true(loop_until(&loop, &question.done, WAIT_MS));
+    assert_int_equal(question.query.status, LIVE_OK);
+    assert_string_equal(where_is(&folder, SECRET), "");
+    loop_stop(&loop);
+}
+
+/* The journal is full: an erasure is refused, like everything; and done when there is room. */
+static void test_journal_is_full(void **state)
+{
+    (void)state;
+    struct live_options options = options_for(&folder);
+    options.journal_segment_bytes = 16 * 1024;
+    options.journal_max_bytes = 64 * 1024;
+    struct loop loop;
+    char viewer[24] = "viewer";
+    loop_start(&loop, &options);
+    assert_int_equal(beat_in(&loop, "e", SECRET, ""), LIVE_OK);
+    WAIT_FOR(folder_sql(&folder, "SELECT count(*) FROM attendance") == 1);
+    sqlite3 *lock = folder_lock_writes(&folder);
+    for (int i = 0; beat_in(&loop, "e", viewer, "some,groups") == LIVE_OK; i++) {
+        (void)snprintf(viewer, sizeof viewer, "viewer-%d", i);
+    }
+    struct question question;
+    question_init(&question, LIVE_ERASE, "e");
+    question.query.viewer = SLICE_LIT(SECRET);
+    question_begin(&loop, &question);
+    nap_ms(50);
+    folder_unlock_writes(lock);
+    assert_true(loop_until(&loop, &question.done, WAIT_MS));
+    if (question.query.status != LIVE_OK) {
+        assert_int_equal(question.query.status, LIVE_NO_SPACE);
+        WAIT_FOR(live_ready(loop.live));
+        assert_int_equal(erase(&loop, "e", SECRET), LIVE_OK);
+    }
     assert_string_equal(where_is(&folder, SECRET), "");
     loop_stop(&loop);
 }
@@ -398,19 +484,18 @@ static void test_purge_while_heartbeats_pour_in(void **state)
 static void serve_until_killed(int told, const struct live_options *options, int erases)
 {
     struct loop loop;
-    char viewer[16], byte = 'e';
+    char viewer[16];
     loop_start(&loop, options);
     for (int i = 0; i < 20; i++) {
         (void)snprintf(viewer, sizeof viewer, "v%d", i);
         assert_int_equal(beat_in(&loop, "e", viewer, "g"), LIVE_OK);
     }
     for (int i = 0; i < erases; i++) {
+        assert_int_equal(write(told, "b", 1), 1); /* the viewer is about to come */
         assert_int_equal(beat_in(&loop, "e", SECRET, "g"), LIVE_OK);
-        assert_int_equal(write(told, &byte, 1), 1); /* the erasure is asked for */
+        assert_int_equal(write(told, "e", 1), 1); /* the erasure is asked for */
         assert_int_equal(erase(&loop, "e", SECRET), LIVE_OK);
-        byte = 'd';
-        assert_int_equal(write(told, &byte, 1), 1); /* and answered */
-        byte = 'e';
+        assert_int_equal(write(told, "d", 1), 1); /* and answered */
         for (int v = 0; v < 5; v++) {
             (void)snprintf(viewer, sizeof viewer, "v%d", v);
             assert_int_equal(beat_in(&loop, "e", viewer, "g"), LIVE_OK);
@@ -423,6 +508,28 @@ static void note_fault(void *ctx, const char *text)
 {
     (void)ctx;
     fail_msg("records_check: %s", text);
+}
+
+/* A trace replayed into what was left: the erasure ends first. */
+static void go_on_offline(const struct live_options *live_options)
+{
+    struct store_options options = {.data = live_options->data,
+                                    .records = live_options->records,
+                                    .engine = live_options->engine,
+                                    .journal_segment_bytes = live_options->journal_segment_bytes,
+                                    .journal_max_bytes = live_options->journal_max_bytes};
+    struct offline *offline;
+    struct offline_result result = {0};
+    char why[512] = "";
+    assert_int_equal(offline_open(&options, 1000, &offline, why, sizeof why), ERR_NONE);
+    struct offline_beat beats[2];
+    for (int i = 0; i < 2; i++) {
+        beats[i].time_ms = offline_last_ms(offline) + 1;
+        beats[i].heartbeat = heartbeat_of("e", NULL, i == 0 ? "v0" : "v1");
+    }
+    assert_int_equal(offline_count(offline, beats, 2, &result, why, sizeof why), ERR_NONE);
+    assert_int_equal(result.counted, 2);
+    assert_int_equal(offline_close(offline, why, sizeof why), ERR_NONE);
 }
 
 static void test_killed_at_any_moment(void **state)
@@ -460,10 +567,16 @@ static void test_killed_at_any_moment(void **state)
             last = byte;
         }
         close(told[0]);
+        if (last == 'd') {
+            assert_string_equal(where_is(&folder, SECRET), "");
+        }
+        half += last == 'e';
+        if (round % 4 == 3) {
+            go_on_offline(&options);
+        }
         struct loop loop;
         loop_start(&loop, &options);
-        half += last == 'e';
-        if (last == 'e') { /* asked, not answered: if it was journaled it ends by itself */
+        if (last != 'd') { /* asked, not answered: if it was journaled it ends by itself */
             enum live_status status;
             while ((status = erase(&loop, "e", SECRET)) == LIVE_ERASING) {
                 nap_ms(2);
@@ -499,6 +612,8 @@ int main(void)
         TEST(test_puts_before_and_meanwhile),
         TEST(test_many_at_once),
         TEST(test_store_is_away),
+        TEST(test_while_somebody_reads),
+        TEST(test_journal_is_full),
         TEST(test_while_heartbeats_pour_in),
         TEST(test_purge),
         TEST(test_purge_while_heartbeats_pour_in),

@@ -151,8 +151,10 @@ static void erase_each(int code, bool syncs)
     people.may_fail = true;
     store_sql(&store, "PRAGMA cache_size = 20");
     int hits = 0, wipes = 0;
-    for (uint32_t n = 1; n == 1 || faulty.hit; n++) {
-        assert_true(n < 380);
+    uint32_t n = 0;
+    /* Erasures differ in what they write: it ends when several in a row had less than n. */
+    for (int missed = 0; missed < 8; missed = faulty.hit ? 0 : missed + 1) {
+        assert_true(++n < 380);
         faulty_arm((int)n, code, syncs, false);
         people_erase(&people, &store, &n, 1);
         hits += faulty.hit;
@@ -170,7 +172,7 @@ static void erase_each(int code, bool syncs)
     assert_int_equal(store_findings(&store), 0);
     assert_int_equal(store_number(&store, "SELECT count(*) FROM attendance WHERE start_ms = 0 AND "
                                           "audience_id = 1"),
-                     hits + 1);
+                     n);
     people_fini(&people);
     store_close(&store);
 }

@@ -140,7 +140,8 @@ struct live_heartbeats {
       "event, viewer: forgotten everywhere, once answered; NOT_FOUND: not known at all")           \
     X(LIVE_PURGE, "event: forgotten everywhere, with its directory and profiles")                  \
     X(LIVE_READ, "work, on a thread that may block, with a link that reads; fresh")                \
-    X(LIVE_WRITE, "work, on the only thread that writes, in the order of asking")
+    X(LIVE_WRITE, "work, on the only thread that writes, in the order of asking; ERASING while "   \
+                  "event is purged")
 
 enum live_query_kind {
 #define LIVE_QUERY_ENUM(name, text) name,

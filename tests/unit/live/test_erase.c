@@ -481,7 +481,7 @@ static void test_purge_while_heartbeats_pour_in(void **state)
 /* ---- crashes ---- */
 
 /* The process that serves is a child: it is killed, and the folder is what it left. */
-static void serve_until_killed(int told, const struct live_options *options, int erases)
+static void serve_until_killed(int told, const struct live_options *options, const char *event)
 {
     struct loop loop;
     char viewer[16];
@@ -490,11 +490,11 @@ static void serve_until_killed(int told, const struct live_options *options, int
         (void)snprintf(viewer, sizeof viewer, "v%d", i);
         assert_int_equal(beat_in(&loop, "e", viewer, "g"), LIVE_OK);
     }
-    for (int i = 0; i < erases; i++) {
+    for (int i = 0; i < 1000; i++) {
         assert_int_equal(write(told, "b", 1), 1); /* the viewer is about to come */
-        assert_int_equal(beat_in(&loop, "e", SECRET, "g"), LIVE_OK);
+        assert_int_equal(beat_in(&loop, event, SECRET, "g"), LIVE_OK);
         assert_int_equal(write(told, "e", 1), 1); /* the erasure is asked for */
-        assert_int_equal(erase(&loop, "e", SECRET), LIVE_OK);
+        assert_int_equal(erase(&loop, event, event[0] == 'p' ? NULL : SECRET), LIVE_OK);
         assert_int_equal(write(told, "d", 1), 1); /* and answered */
         for (int v = 0; v < 5; v++) {
             (void)snprintf(viewer, sizeof viewer, "v%d", v);
@@ -532,21 +532,22 @@ static void go_on_offline(const struct live_options *live_options)
     assert_int_equal(offline_close(offline, why, sizeof why), ERR_NONE);
 }
 
-static void test_killed_at_any_moment(void **state)
+/* The viewer of event "e" is erased, or event "p" is purged. */
+static void kill_and_go_on(const char *event, int rounds)
 {
-    (void)state;
+    bool purge = event[0] == 'p';
     struct live_options options = options_for(&folder);
     uint32_t seed = (uint32_t)clock_wall_us();
     print_message("# seed %u\n", seed);
     int erased = 0, half = 0;
-    for (int round = 0; round < 60; round++) {
+    for (int round = 0; round < rounds; round++) {
         int told[2];
         char byte, last = 0;
         assert_int_equal(pipe2(told, O_CLOEXEC), 0);
         pid_t child = fork();
         assert_true(child >= 0);
         if (child == 0) {
-            serve_until_killed(told[1], &options, 1000);
+            serve_until_killed(told[1], &options, event);
         }
         close(told[1]);
         seed = seed * 1664525 + 1013904223;
@@ -567,7 +568,7 @@ static void test_killed_at_any_moment(void **state)
             last = byte;
         }
         close(told[0]);
-        if (last == 'd') {
+        if (last == 'd' && !purge) { /* a purged event's rows go later */
             assert_string_equal(where_is(&folder, SECRET), "");
         }
         half += last == 'e';
@@ -578,13 +579,14 @@ static void test_killed_at_any_moment(void **state)
         loop_start(&loop, &options);
         if (last != 'd') { /* asked, not answered: if it was journaled it ends by itself */
             enum live_status status;
-            while ((status = erase(&loop, "e", SECRET)) == LIVE_ERASING) {
+            while ((status = erase(&loop, event, purge ? NULL : SECRET)) == LIVE_ERASING) {
                 nap_ms(2);
             }
             assert_true(status == LIVE_OK || status == LIVE_NOT_FOUND);
             erased += status == LIVE_NOT_FOUND;
         }
-        assert_int_equal(viewer_status(&loop, "e", SECRET), LIVE_NOT_FOUND);
+        assert_int_equal(viewer_status(&loop, event, SECRET), LIVE_NOT_FOUND);
+        assert_int_equal(figures_of(&loop, "p", NULL).attended, 0);
         struct figures figures = figures_of(&loop, "e", NULL);
         assert_int_equal(figures.attended, 20);
         assert_int_equal(figures.logins, 20);
@@ -598,7 +600,20 @@ static void test_killed_at_any_moment(void **state)
         assert_int_equal(records_check(link, note_fault, NULL), ERR_NONE);
         records_close(link);
     }
-    print_message("# %d of %d erasures were half way, %d ended by themselves\n", half, 60, erased);
+    print_message("# %d of %d erasures were half way, %d ended by themselves\n", half, rounds,
+                  erased);
+}
+
+static void test_killed_in_an_erasure(void **state)
+{
+    (void)state;
+    kill_and_go_on("e", 60);
+}
+
+static void test_killed_in_a_purge(void **state)
+{
+    (void)state;
+    kill_and_go_on("p", 30);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -617,7 +632,8 @@ int main(void)
         TEST(test_while_heartbeats_pour_in),
         TEST(test_purge),
         TEST(test_purge_while_heartbeats_pour_in),
-        TEST(test_killed_at_any_moment),
+        TEST(test_killed_in_an_erasure),
+        TEST(test_killed_in_a_purge),
     };
     return tap_run(tests);
 }

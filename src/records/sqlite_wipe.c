@@ -133,7 +133,7 @@ void sqlite_wipe(struct sqlite_link *link, bool wait)
     int code = sqlite3_wal_checkpoint_v2(link->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     sqlite3_busy_timeout(link->db, SQLITE_BUSY_MS);
     link->wipe_due = code != SQLITE_OK;
-    if (code != SQLITE_OK) {
+    if (code != SQLITE_OK && wait) { /* else it is tried in passing, mostly for nothing */
         LOG_EVERY(10000, LOG_WARN, "records",
                   "what was erased may still stand in the WAL, will try again: %s",
                   sqlite3_errstr(code));

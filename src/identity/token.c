@@ -258,6 +258,11 @@ void tokens_forget(struct tokens *tokens)
     token_cache_forget(tokens->cache);
 }
 
+void tokens_forget_viewer(struct tokens *tokens, struct slice viewer)
+{
+    token_cache_forget_viewer(tokens->cache, viewer);
+}
+
 /* ---- verifying ---- */
 
 static enum token_outcome verify(struct tokens *tokens, struct slice token, int64_t wall_ms,

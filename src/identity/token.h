@@ -98,8 +98,11 @@ enum err tokens_reload(struct tokens *tokens, char *why, size_t why_bytes) WARN_
  * then. */
 enum err tokens_reload_changed(struct tokens *tokens, bool *changed, char *why,
                                size_t why_bytes) WARN_UNUSED;
-/* Forgets all verified tokens (a viewer was erased). */
+/* Forgets all verified tokens (an event was purged), or those of one viewer (who was erased); this
+ * walks all that are kept, some 0.1 us each.  A token that is still good is verified anew when it
+ * comes again. */
 void tokens_forget(struct tokens *tokens);
+void tokens_forget_viewer(struct tokens *tokens, struct slice viewer);
 
 /* wall_ms: the wall clock, ms since the epoch. */
 enum token_outcome tokens_verify(struct tokens *tokens, struct slice token, int64_t wall_ms,

@@ -313,6 +313,27 @@ void token_cache_forget(struct token_cache *cache)
     }
 }
 
+void token_cache_forget_viewer(struct token_cache *cache, struct slice viewer)
+{
+    for (size_t i = 0; i < SHARDS; i++) {
+        struct shard *shard = &cache->shards[i];
+        pthread_mutex_lock(&shard->lock);
+        uint32_t before = shard->used;
+        for (uint32_t at = 0; at < shard->slots_count;) {
+            const struct entry *entry = shard->slots[at].entry;
+            if (entry != NULL && slice_equal(slice_of(entry->bytes, entry->viewer_len), viewer)) {
+                /* Another one may move here from further on: look again.  What moves over the
+                 * table's end has been looked at. */
+                shard_remove(shard, &shard->slots[at]);
+            } else {
+                at++;
+            }
+        }
+        atomic_fetch_sub_explicit(&cache->entries, before - shard->used, memory_order_relaxed);
+        pthread_mutex_unlock(&shard->lock);
+    }
+}
+
 void token_cache_counts(struct token_cache *cache, uint64_t *hits, uint64_t *entries)
 {
     *hits = *entries = 0;

@@ -141,6 +141,35 @@ static void test_forget(void **state)
     tokens_free(tokens);
 }
 
+/* An erased viewer's tokens go, all of them; the others stay known and can be found. */
+static void test_forget_viewer(void **state)
+{
+    (void)state;
+    struct tokens *tokens = tokens_of(10000);
+    for (unsigned number = 0; number < 3000; number++) {
+        char *token = token_of(number % 500, NOW_S + 100 + number / 500);
+        assert_outcome(maker_verify(tokens, token, NOW_MS, NULL), TOKEN_OK);
+        free(token);
+    }
+    assert_int_equal(counters_of(tokens).entries, 3000);
+    tokens_forget_viewer(tokens, SLICE_LIT("viewer"));
+    assert_int_equal(counters_of(tokens).entries, 3000);
+    for (unsigned number = 0; number < 500; number += 2) {
+        char viewer[32];
+        snprintf(viewer, sizeof viewer, "viewer-%u", number);
+        tokens_forget_viewer(tokens, slice_str(viewer));
+    }
+    assert_int_equal(counters_of(tokens).entries, 1500);
+    for (unsigned number = 0; number < 3000; number++) {
+        char *token = token_of(number % 500, NOW_S + 100 + number / 500);
+        uint64_t cached = counters_of(tokens).cached;
+        assert_outcome(maker_verify(tokens, token, NOW_MS, NULL), TOKEN_OK);
+        assert_int_equal(counters_of(tokens).cached - cached, number % 2);
+        free(token);
+    }
+    tokens_free(tokens);
+}
+
 /* ---- the cache alone, against a plain array ---- */
 
 #define PLAIN 600
@@ -368,11 +397,11 @@ static void test_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_hits),     cmocka_unit_test(test_expiry),
-        cmocka_unit_test(test_bound),    cmocka_unit_test(test_all_fit),
-        cmocka_unit_test(test_forget),   cmocka_unit_test(test_model),
-        cmocka_unit_test(test_late_put), cmocka_unit_test(test_second_chance),
-        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_hits),          cmocka_unit_test(test_expiry),
+        cmocka_unit_test(test_bound),         cmocka_unit_test(test_all_fit),
+        cmocka_unit_test(test_forget),        cmocka_unit_test(test_forget_viewer),
+        cmocka_unit_test(test_model),         cmocka_unit_test(test_late_put),
+        cmocka_unit_test(test_second_chance), cmocka_unit_test(test_threads),
     };
     int failed = tap_run(tests);
     maker_clean();

@@ -207,12 +207,19 @@ static bool slice_has_suffix(struct slice s, struct slice suffix)
     return s.len >= suffix.len && memcmp(s.ptr + s.len - suffix.len, suffix.ptr, suffix.len) == 0;
 }
 
+/* Nobody makes us keep a large body who has no key for it. */
+static uint32_t large_body(struct api *api, const struct http_request *request, unsigned role,
+                           uint32_t bytes_max)
+{
+    return auth_has_role(api, request, role) ? bytes_max : HEARTBEAT_BODY_BYTES_MAX;
+}
+
 /* By the path alone, before it is routed: what is none of ours still gets its 404 and not a 413. */
 static uint32_t body_bytes_max(void *ctx, const struct http_request *request)
 {
-    const struct api *api = ctx;
+    struct api *api = ctx;
     if (slice_equal(request->path, SLICE_LIT("/analytics/heartbeats"))) {
-        return api->config.batch_bytes_max;
+        return large_body(api, request, INGEST, api->config.batch_bytes_max);
     }
     static const struct slice events = {EVENTS "/", sizeof EVENTS};
     static const struct slice viewers = {"/viewers", sizeof "/viewers" - 1};
@@ -220,10 +227,10 @@ static uint32_t body_bytes_max(void *ctx, const struct http_request *request)
     if (slice_has_prefix(path, events)) {
         struct slice rest = slice_of(path.ptr + events.len, path.len - events.len);
         if (request->method == HTTP_POST && slice_has_suffix(rest, viewers)) {
-            return api->config.batch_bytes_max;
+            return large_body(api, request, ADMIN, api->config.batch_bytes_max);
         }
         if (request->method == HTTP_PUT && memchr(rest.ptr, '/', rest.len) == NULL) {
-            return DIRECTORY_BODY_BYTES_MAX;
+            return large_body(api, request, ADMIN, DIRECTORY_BODY_BYTES_MAX);
         }
     }
     return request->method == HTTP_PUT ? PROFILE_BODY_BYTES_MAX : HEARTBEAT_BODY_BYTES_MAX;
@@ -341,6 +348,7 @@ struct api *api_new(const struct api_config *config)
     ASSERT(config->country_headers <= HTTP_WATCHED_MAX && config->session_pattern.len > 0);
     struct api *api = memory_zalloc(sizeof *api);
     api->config = *config;
+    pthread_mutex_init(&api->keys_load_lock, NULL);
     pthread_rwlock_init(&api->keys_lock, NULL);
     randombytes_buf(&api->rate_key, sizeof api->rate_key);
     api->shared = shared_answers_new();
@@ -382,6 +390,7 @@ void api_free(struct api *api)
     free(api->keys.keys);
     shared_answers_free(api->shared);
     pthread_rwlock_destroy(&api->keys_lock);
+    pthread_mutex_destroy(&api->keys_load_lock);
     router_free(api->router);
     free(api);
 }

@@ -51,8 +51,8 @@ struct http_handler api_handler(struct api *api);
 /* For /metrics; before that the HTTP server's counters are left out. */
 void api_attach(struct api *api, const struct http_server *server);
 
-/* Reads the API keys from the record store; until the first time there are none.  Any thread, one
- * at a time; may block. */
+/* Reads the API keys from the record store; until the first time there are none.  Any thread; may
+ * block. */
 enum err auth_keys_load(struct api *api, struct records_link *link) WARN_UNUSED;
 
 /* From soon on every request is answered 503 and nothing more is handed to live/. */

@@ -44,7 +44,10 @@ static enum err add_key(void *ctx, const struct api_key_row *row)
                   "a key is stored as it is");
     memcpy(key->id, row->id, sizeof key->id);
     memcpy(key->hash, row->hash, sizeof key->hash);
-    if (row->event.len > 0 && row->event.len <= sizeof key->event) {
+    if (row->event.len > sizeof key->event) {
+        return ERR_DAMAGED; /* never a key for all events instead */
+    }
+    if (row->event.len > 0) {
         memcpy(key->event, row->event.ptr, row->event.len);
         key->event_len = (uint8_t)row->event.len;
     }
@@ -54,20 +57,22 @@ static enum err add_key(void *ctx, const struct api_key_row *row)
 enum err auth_keys_load(struct api *api, struct records_link *link)
 {
     struct api_keys keys = {0};
+    /* One that has read before a key was revoked must not put its table over one that knows. */
+    pthread_mutex_lock(&api->keys_load_lock);
     enum err err = records_keys_each(link, add_key, &keys);
-    if (err != ERR_NONE) {
-        free(keys.keys);
-        return err;
+    if (err == ERR_NONE) {
+        if (keys.count > 0) {
+            api_keys_sort(keys.keys, keys.count);
+        }
+        pthread_rwlock_wrlock(&api->keys_lock);
+        struct api_keys before = api->keys;
+        api->keys = keys;
+        pthread_rwlock_unlock(&api->keys_lock);
+        keys = before;
     }
-    if (keys.count > 0) {
-        api_keys_sort(keys.keys, keys.count);
-    }
-    pthread_rwlock_wrlock(&api->keys_lock);
-    struct api_keys before = api->keys;
-    api->keys = keys;
-    pthread_rwlock_unlock(&api->keys_lock);
-    free(before.keys);
-    return ERR_NONE;
+    pthread_mutex_unlock(&api->keys_load_lock);
+    free(keys.keys);
+    return err;
 }
 
 /* Copies the key that was shown; false: there is none such. */
@@ -80,6 +85,13 @@ static bool find_key(struct api *api, struct slice text, struct api_key *key)
     }
     pthread_rwlock_unlock(&api->keys_lock);
     return found != NULL;
+}
+
+bool auth_has_role(struct api *api, const struct http_request *request, unsigned role)
+{
+    struct api_key key;
+    return api->config.tokens == NULL ||
+           (find_key(api, bearer_of(request), &key) && (key.roles & (role | ROLE_ADMIN)) != 0);
 }
 
 static bool refuse(struct call *call, int status, const char *field, const char *detail,
@@ -155,4 +167,35 @@ bool auth_viewer(struct call *call, struct slice body_token, struct token_claims
         return refuse(call, 403, "eventId", "the token is for another event", CHALLENGE_SCOPE);
     }
     return true;
+}
+
+/* ---- what is remembered of tokens ---- */
+
+static enum err forget_tokens(struct records_link *link, struct live_query *query)
+{
+    struct tokens *tokens = query->arg;
+    (void)link;
+    if (query->viewer.len > 0) {
+        tokens_forget_viewer(tokens, query->viewer);
+    } else {
+        tokens_forget(tokens);
+    }
+    return ERR_NONE;
+}
+
+bool auth_forget(struct question *question)
+{
+    struct live_query *query = &question->query;
+    const struct api_worker *worker = exchange_of(question)->worker_ctx;
+    bool asked = query->work == forget_tokens;
+    if (worker->api->config.tokens == NULL || asked == (query->status == LIVE_OK)) {
+        return false; /* nothing to forget, not forgotten elsewhere, or done */
+    }
+    query->arg = worker->api->config.tokens;
+    if (!asked && question_again(question, LIVE_READ, forget_tokens)) {
+        return true;
+    }
+    (void)forget_tokens(NULL, query); /* the readers have no time: then here */
+    query->status = LIVE_OK;
+    return false;
 }

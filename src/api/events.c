@@ -419,6 +419,7 @@ void events_delete(struct call *call)
 {
     struct question *question = question_new(call, LIVE_PURGE, NULL);
     question->status = 204;
+    question->go_on = auth_forget;
     question->explain = explain_unknown;
     question_ask(call, question);
 }

@@ -289,7 +289,8 @@ void heartbeat_post(struct call *call)
     static_assert(offsetof(struct heartbeat_state, heartbeats) == 0 &&
                       offsetof(struct live_heartbeats, request) == 0,
                   "a request is where its state begins");
-    state->beat.heartbeat.event = call_keep(call, call->event, state->event);
+    /* From here on the scratch is the body's. */
+    call->event = state->beat.heartbeat.event = call_keep(call, call->event, state->event);
     if (!take_body(call, state)) {
         return;
     }

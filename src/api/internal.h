@@ -86,6 +86,7 @@ struct api {
     _Atomic bool stopping;
     struct shared_answers *shared;
     struct hash_key rate_key;
+    pthread_mutex_t keys_load_lock; /* held while they are read from the store and exchanged */
     pthread_rwlock_t keys_lock;
     struct api_keys keys; /* under it */
 };
@@ -127,6 +128,13 @@ bool auth_viewer(struct call *call, struct slice body_token,
 
 /* May the caller do what needs this role (0: open to all)?  False: answered 401 or 403. */
 bool auth_allowed(struct call *call, unsigned role) WARN_UNUSED;
+/* The same before the body is read, whatever the event; nothing is answered. */
+bool auth_has_role(struct api *api, const struct http_request *request, unsigned role) WARN_UNUSED;
+
+struct question;
+/* The go_on of an erasure or a purge: once that is done, the verified tokens of the viewer, or all
+ * of them, are forgotten too, on a reader's thread (there may be a million). */
+bool auth_forget(struct question *question);
 
 /* ---- answer.c: the ways to answer ---- */
 

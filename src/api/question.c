@@ -109,11 +109,9 @@ bool question_again(struct question *question, enum live_query_kind kind, live_w
                                  .viewer = query->viewer,
                                  .work = work,
                                  .arg = query->arg};
-    if (worker->stopping || !live_submit(worker->port, &query->request)) {
+    if (!worker_submit(worker, &query->request)) {
         query->status = LIVE_BUSY;
         return false;
     }
-    worker->in_flight++;
-    worker->handed_on = true;
     return true;
 }

@@ -157,6 +157,7 @@ void viewers_delete(struct call *call)
 {
     struct question *question = question_new(call, LIVE_ERASE, NULL);
     question->status = 204;
+    question->go_on = auth_forget;
     question_ask(call, question);
 }
 

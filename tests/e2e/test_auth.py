@@ -123,6 +123,12 @@ def what_tokens_say():
         for _ in range(2):  # checked, then remembered
             assert beat(server, bound).status == 200
             refused(beat(server, bound, "F"), 403, "eventId")
+        # An event's id and a token that both must be decoded do not spoil each other.
+        escaped = '{"token":"' + "".join(f"\\u{ord(c):04x}" for c in bound) + '"}'
+        for path, status in (("%45", 200), ("%46", 403)):
+            answer = server.request("POST", f"/analytics/events/{path}/heartbeat", escaped,
+                                    {"Authorization": ""})
+            assert answer.status == status, answer
 
 
 def every_algorithm():
@@ -233,6 +239,43 @@ def roles():
         assert status(wrong, "GET", overview) == 401
 
 
+def large_bodies():
+    """Who has no key for it cannot make the server keep a large body"""
+    with Server(auth="jwt", token_secret=SECRET) as server:
+        read = make_key(server, "--role", "read")
+        wait_until(lambda: server.request("GET", "/metrics", None, bearer(read)).status == 200,
+                   "the change is seen", 5)
+        paths = (("POST", "/analytics/heartbeats"), ("POST", event_path("E") + "/viewers"),
+                 ("PUT", event_path("E")))
+        for method, path in paths:
+            for headers in ({"Authorization": ""}, bearer(read), bearer("nb_x")):
+                small, large = (server.request(method, path, "x" * size, headers).status
+                                for size in (8000, 9000))
+                assert (small, large) == (403 if headers == bearer(read) else 401, 413), path
+            answer = server.request(method, path, "x" * 9000, bearer(server.key))
+            assert answer.status in (200, 400), answer
+
+
+def forgotten():
+    """With an erased viewer, and with a purged event, the tokens go that were remembered"""
+    with Server(auth="jwt", token_secret=SECRET) as server:
+        def remembered():
+            metrics = server.get("/metrics").body.decode()
+            return int(re.search(r"^novabeat_tokens_remembered (\d+)$", metrics, re.M)[1])
+
+        for viewer in ("ada", "bob", "eve"):
+            assert beat(server, hs256(SECRET, claims(viewer))).status == 200
+        assert remembered() == 3
+        assert server.request("DELETE", event_path("E") + "/viewers/nobody").status == 404
+        assert remembered() == 3
+        assert server.request("DELETE", event_path("E") + "/viewers/ada").status == 204
+        assert remembered() == 2
+        assert server.request("DELETE", event_path("E")).status == 204
+        assert remembered() == 0
+        assert beat(server, hs256(SECRET, claims("bob"))).status == 200
+        assert server.active("E")[0] == 1
+
+
 def open_is_for_loopback():
     """--auth none warns loudly and is refused on an address that others reach, unless forced"""
     with tempfile.TemporaryDirectory() as data:
@@ -262,4 +305,4 @@ def wrong_keys():
 
 
 run(first_start, where_tokens_are, what_tokens_say, every_algorithm, keys_of_a_set, roles,
-    open_is_for_loopback, wrong_keys)
+    large_bodies, forgotten, open_is_for_loopback, wrong_keys)

@@ -171,31 +171,51 @@ bool auth_viewer(struct call *call, struct slice body_token, struct token_claims
 
 /* ---- what is remembered of tokens ---- */
 
+/* The arena of a question that forgets. */
+struct forgetting {
+    struct tokens *tokens;
+    enum live_status status; /* of the erasure or purge: what is answered */
+};
+
 static enum err forget_tokens(struct records_link *link, struct live_query *query)
 {
-    struct tokens *tokens = query->arg;
+    const struct forgetting *forgetting = query->arg;
     (void)link;
     if (query->viewer.len > 0) {
-        tokens_forget_viewer(tokens, query->viewer);
+        tokens_forget_viewer(forgetting->tokens, query->viewer);
     } else {
-        tokens_forget(tokens);
+        tokens_forget(forgetting->tokens);
     }
     return ERR_NONE;
+}
+
+/* Also where an erasure is in force but could not be wiped from the disk yet, and where it is asked
+ * for once more after that. */
+static bool is_forgotten(const struct live_query *query)
+{
+    return query->status == LIVE_OK || query->status == LIVE_RECORDS_AWAY ||
+           (query->status == LIVE_NOT_FOUND && query->viewer.len > 0);
 }
 
 bool auth_forget(struct question *question)
 {
     struct live_query *query = &question->query;
     const struct api_worker *worker = exchange_of(question)->worker_ctx;
-    bool asked = query->work == forget_tokens;
-    if (worker->api->config.tokens == NULL || asked == (query->status == LIVE_OK)) {
-        return false; /* nothing to forget, not forgotten elsewhere, or done */
+    struct forgetting *forgetting = question->arena;
+    if (forgetting == NULL) {
+        if (worker->api->config.tokens == NULL || !is_forgotten(query)) {
+            return false;
+        }
+        forgetting = memory_alloc(sizeof *forgetting);
+        *forgetting = (struct forgetting){worker->api->config.tokens, query->status};
+        question->arena = query->arg = forgetting;
+        if (question_again(question, LIVE_READ, forget_tokens)) {
+            return true;
+        }
     }
-    query->arg = worker->api->config.tokens;
-    if (!asked && question_again(question, LIVE_READ, forget_tokens)) {
-        return true;
+    if (query->status != LIVE_OK) {
+        (void)forget_tokens(NULL, query); /* the readers have no time: then here */
     }
-    (void)forget_tokens(NULL, query); /* the readers have no time: then here */
-    query->status = LIVE_OK;
+    query->status = forgetting->status;
     return false;
 }

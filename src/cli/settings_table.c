@@ -548,7 +548,7 @@ const struct setting settings_table[] = {
     {.name = "batch-bytes-max",
      BYTES(batch_bytes_max, "1m", KIB, 64 * MIB),
      .commands = SERVE,
-     .prose = "The largest NDJSON body of POST /analytics/heartbeats."},
+     .prose = "The largest body of POST /analytics/heartbeats and of an import of profiles."},
     {.name = "header-timeout",
      DURATION(header_timeout_ms, "10s", 1, HOUR),
      .commands = SERVE,

@@ -36,6 +36,7 @@
 static_assert(HEADERS_BYTES_MAX + BODY_COPY_BYTES_MAX + RESPONSE_HEAD_BYTES + 256 <=
                   WORKER_SCRATCH_BYTES,
               "a head and a short body fit the scratch");
+static_assert(sizeof(struct input) <= HTTP_REQUEST_BYTES, "the contract says so");
 static_assert(sizeof(struct connection) <= 128, "100,000 idle connections are cheap");
 
 /* ---- states ---- */

@@ -38,6 +38,8 @@ enum http_method {
 /* Room for the handler's own state in each exchange: no allocation for a heartbeat. */
 #define HTTP_USER_BYTES   768
 #define HTTP_HEADERS_ROOM 384
+/* What a request takes in http/ while it is read or answered, unless it or its answer is large. */
+#define HTTP_REQUEST_BYTES (19u * 1024)
 
 struct http_request {
     enum http_method method;
@@ -73,8 +75,8 @@ struct http_config {
     uint32_t header_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms;
     const char *watched[HTTP_WATCHED_MAX]; /* header names, NULL-ended when fewer */
     /* Bounds that seldom need a change; 0: the default. */
-    unsigned buffers_max;      /* per worker: requests being read or answered at one time, 17 KiB
-                                  each; above it a request waits unread.  8192 */
+    unsigned buffers_max;      /* per worker: requests being read or answered at one time,
+                                  HTTP_REQUEST_BYTES each; above it a request waits unread.  8192 */
     uint32_t output_bytes_max; /* what one peer may leave unread of an answer.  64 MiB */
 };
 

@@ -3,14 +3,15 @@
  *
  *     load --port 8080 [--host 127.0.0.1] [--connections 1000] [--requests 1000000] [--method POST]
  *          [--path /] [--body TEXT] [--header "Name: value"]… [--pid PID] [--pipeline 1]
- *          [--rate 0]
+ *          [--rate 0] [--tokens FILE]
  *
  * "%d" in path, body or header becomes the connection's number, the same for its whole life: a
  * viewer.  Each connection has `pipeline` requests under way at any moment (a closed loop).  With
  * --rate N, N requests a second are begun, the connections in turn, whatever the answers do (an
  * open loop: latency counts from when a request was due).  With --pid, the server's user and system
  * time (/proc/PID/stat, all threads) is read before and after. The last line is for scripts:
- * key=value.  Exit 1 when an answer was not 2xx or a connection broke.
+ * key=value.  Line i of --tokens is what connection i shows as "Authorization: Bearer ...".  Exit 1
+ * when an answer was not 2xx or a connection broke.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -33,6 +34,7 @@
 
 static struct {
     const char *host, *method, *path, *body;
+    FILE *tokens; /* a line per connection */
     const char *headers[HEADERS_MAX];
     unsigned headers_count;
     unsigned port, connections, pipeline;
@@ -124,6 +126,13 @@ static void peer_prepare(struct peer *peer, unsigned number)
     len = put(text, len, " HTTP/1.1\r\nHost: localhost\r\n", number);
     for (unsigned i = 0; i < options.headers_count; i++) {
         len = put(text, len, options.headers[i], number);
+        len = put(text, len, "\r\n", number);
+    }
+    char token[TEXT_BYTES];
+    if (options.tokens != NULL && fgets(token, sizeof token, options.tokens) != NULL) {
+        token[strcspn(token, "\n")] = '\0';
+        len = put(text, len, "Authorization: Bearer ", number);
+        len = put(text, len, token, number);
         len = put(text, len, "\r\n", number);
     }
     if (options.body != NULL) {
@@ -285,7 +294,8 @@ static void usage(void)
     fprintf(stderr,
             "usage: load --port N [--host A] [--connections N] [--requests N] [--method M]\n"
             "            [--path P] [--body TEXT] [--header LINE]... [--pid PID] "
-            "[--pipeline N] [--rate N]\n");
+            "[--pipeline N]\n"
+            "            [--rate N] [--tokens FILE]\n");
     exit(2);
 }
 
@@ -313,6 +323,11 @@ static void options_read(int argc, char **argv)
             options.headers[options.headers_count++] = value;
         } else if (strcmp(name, "--pid") == 0) {
             options.pid = strtol(value, NULL, 10);
+        } else if (strcmp(name, "--tokens") == 0) {
+            options.tokens = fopen(value, "r");
+            if (options.tokens == NULL) {
+                die(value);
+            }
         } else if (strcmp(name, "--rate") == 0) {
             options.rate = strtoull(value, NULL, 10);
         } else if (strcmp(name, "--pipeline") == 0) {

@@ -7,7 +7,10 @@
  * nothing acknowledged is lost, since the journal has it. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -37,6 +40,7 @@
 /* Descriptors besides connections: journal, database and its readers, listeners, epoll, … */
 #define DESCRIPTORS_OWN 128u
 #define POLL_MS         5
+#define START_POLL_MS   20
 
 struct server {
     struct live *live;
@@ -262,6 +266,44 @@ static void wait_for_signal(struct server *server)
     }
 }
 
+/* While live_start recovers, which may take long: a signal ends it early. */
+struct start_watch {
+    pthread_t thread;
+    bool running;
+    _Atomic bool over, stopped;
+};
+
+static void *watch_start(void *ctx)
+{
+    struct start_watch *watch = ctx;
+    const struct timespec pause = {.tv_nsec = START_POLL_MS * 1000000L};
+    sigset_t set;
+    stop_signals(&set);
+    while (!watch->over && !watch->stopped) {
+        if (sigtimedwait(&set, NULL, &pause) > 0) {
+            watch->stopped = true;
+            live_start_cancel();
+        }
+    }
+    return NULL;
+}
+
+static void watch_begin(struct start_watch *watch)
+{
+    *watch = (struct start_watch){.over = false};
+    watch->running = pthread_create(&watch->thread, NULL, watch_start, watch) == 0;
+}
+
+/* True: it was a signal that came. */
+static bool watch_end(struct start_watch *watch)
+{
+    watch->over = true;
+    if (watch->running) {
+        pthread_join(watch->thread, NULL);
+    }
+    return watch->stopped;
+}
+
 static void stop_at_once(int number)
 {
     (void)number;
@@ -282,12 +324,23 @@ static void arm_second_signal(void)
 
 /* ---- start and stop ---- */
 
-/* False: said why, and nothing is left running. */
-static bool start(struct server *server, const struct settings *settings)
+/* False: said why, and nothing is left running; *stopped: it was told to. */
+static bool start(struct server *server, const struct settings *settings, bool *stopped)
 {
     char why[512] = "";
     const struct live_options live_options = live_options_of(settings);
+    struct start_watch watch;
+    watch_begin(&watch);
     enum err err = live_start(&live_options, &server->live, why, sizeof why);
+    *stopped = watch_end(&watch);
+    if (*stopped) {
+        log_line(LOG_INFO, "serve", "stopped while starting; the data is as it was");
+        if (err == ERR_NONE && live_stop(server->live) != ERR_NONE) {
+            log_line(LOG_ERROR, "serve", "the engine did not stop well");
+            *stopped = false;
+        }
+        return false;
+    }
     if (err != ERR_NONE) {
         log_line(LOG_ERROR, "serve", "cannot start on %s: %s (%s)", settings->data, why,
                  err_text(err));
@@ -374,8 +427,9 @@ int command_serve(const struct settings *settings, int argc, char **argv)
     say_settings(settings);
     warn_of_descriptors(settings);
     say_bounds(settings);
-    if (!start(&server, settings)) {
-        return EXIT_FAILED;
+    bool stopped = false;
+    if (!start(&server, settings, &stopped)) {
+        return stopped ? EXIT_WELL : EXIT_FAILED;
     }
     say_listening(settings, http_server_port(server.http));
     wait_for_signal(&server);

@@ -26,7 +26,7 @@ bool gate_keys(struct gate *gate, struct api *api);
 
 /* Once a second: reads again what has changed. */
 void gate_tick(struct gate *gate, struct api *api);
-/* On SIGHUP: reads again, changed or not. */
+/* On SIGHUP: the same, and token keys also when nothing has changed. */
 void gate_reload(struct gate *gate, struct api *api);
 
 #endif

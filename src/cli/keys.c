@@ -101,21 +101,20 @@ static int revoke(struct records_link *link, const char *id)
 int command_keys(const struct settings *settings, int argc, char **argv)
 {
     const char *verb = argc > 0 ? argv[0] : "";
-    bool revokes = strcmp(verb, "revoke") == 0;
-    if ((!revokes && strcmp(verb, "create") != 0 && strcmp(verb, "list") != 0) ||
-        argc != (revokes ? 2 : 1)) {
+    bool revokes = strcmp(verb, "revoke") == 0, creates = strcmp(verb, "create") == 0;
+    if ((!revokes && !creates && strcmp(verb, "list") != 0) || argc != (revokes ? 2 : 1)) {
         return usage("say create --role ROLE, list, or revoke ID");
     }
     char journal[STORE_PATH_BYTES], where[STORE_PATH_BYTES], why[512] = "";
     store_paths(settings->data, settings->records, journal, where);
     struct records_link *link;
-    if (records_open(where, true, &link, why, sizeof why) != ERR_NONE) {
+    /* Only a key that is made needs a store to be made: a folder that is the wrong one stays empty.
+     */
+    if (records_open(where, creates, &link, why, sizeof why) != ERR_NONE) {
         fprintf(stderr, "novabeat keys: %s (data: is %s the right folder?)\n", why, settings->data);
         return EXIT_FAILED;
     }
-    int code = revokes                       ? revoke(link, argv[1])
-               : strcmp(verb, "create") == 0 ? create(settings, link)
-                                             : list(link);
+    int code = revokes ? revoke(link, argv[1]) : creates ? create(settings, link) : list(link);
     records_close(link);
     return code;
 }

@@ -235,6 +235,11 @@ def roles():
         assert status(bound, "GET", overview) == 200
         assert novabeat("keys", "revoke", "AAAAAAAAAAAA", "--data", server.data).returncode == 1
         assert novabeat("keys", "create", "--data", server.data).returncode == 2
+        with tempfile.TemporaryDirectory() as wrong:
+            for arguments in (("list",), ("revoke", "AAAAAAAAAAAA")):
+                done = novabeat("keys", *arguments, "--data", wrong)
+                assert done.returncode == 1 and "right folder" in done.stderr, done
+            assert not os.listdir(wrong), "a store was made"
         wrong = read[:-1] + ("A" if read[-1] != "A" else "B")
         assert status(wrong, "GET", overview) == 401
 

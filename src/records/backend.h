@@ -76,5 +76,8 @@ enum err records_fail(struct records_link *link, enum err err, const char *forma
 /* The backends.  path: what follows the scheme. */
 enum err records_sqlite_open(const char *path, bool create, struct records_link **link, char *why,
                              size_t why_bytes) WARN_UNUSED;
+/* uri: all of it. */
+enum err records_postgres_open(const char *uri, bool create, struct records_link **link, char *why,
+                               size_t why_bytes) WARN_UNUSED;
 
 #endif

@@ -26,12 +26,13 @@ enum err records_open(const char *where, bool create, struct records_link **link
     *link = NULL;
     if (after_scheme(where, "postgresql://") != NULL ||
         after_scheme(where, "postgres://") != NULL) {
-        snprintf(why, why_bytes, "postgresql is not built in yet");
-        return ERR_INVALID;
+        return records_postgres_open(where, create, link, why, why_bytes);
     }
     const char *path = after_scheme(where, "sqlite:");
     if (path == NULL && strstr(where, "://") != NULL) {
-        snprintf(why, why_bytes, "\"%s\" is no record store that is known; say sqlite:PATH", where);
+        snprintf(why, why_bytes,
+                 "\"%s\" is no record store that is known; say sqlite:PATH or postgresql://…",
+                 where);
         return ERR_INVALID;
     }
     path = path == NULL ? where : path;
@@ -158,6 +159,9 @@ enum err records_check(struct records_link *link, records_finding_fn *fn, void *
 enum err records_profiles_from(struct records_link *link,
                                const struct records_profile_source *source)
 {
+    if (link->backend->profiles_from == NULL) {
+        return records_fail(link, ERR_INVALID, "profiles from elsewhere: not with PostgreSQL yet");
+    }
     return link->backend->profiles_from(link, source);
 }
 

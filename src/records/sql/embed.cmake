@@ -1,5 +1,5 @@
 # embed.cmake -- writes OUT, a C file with the migrations in FOLDER (NNN_name.sql) in their order.
-# Run by the build: cmake -DFOLDER=… -DOUT=… -P embed.cmake.  The bytes are written as numbers, so
+# Run by the build: cmake -DFOLDER=… -DSYMBOL=sqlite -DOUT=… -P embed.cmake.  The bytes are written as numbers, so
 # that no text needs escaping and no string literal grows too long for the compiler.
 file(GLOB files ${FOLDER}/*.sql)
 list(SORT files)
@@ -16,10 +16,11 @@ foreach(file ${files})
 endforeach()
 file(WRITE ${OUT}
 "/* Made by src/records/sql/embed.cmake: do not edit. */
-#include \"records/sqlite.h\"
+#include \"records/${SYMBOL}.h\"
 
 ${arrays}
-const struct sqlite_migration sqlite_migrations[] = {
+const struct ${SYMBOL}_migration ${SYMBOL}_migrations[] = {
 ${rows}};
-const size_t sqlite_migrations_count = sizeof sqlite_migrations / sizeof sqlite_migrations[0];
+const size_t ${SYMBOL}_migrations_count =
+    sizeof ${SYMBOL}_migrations / sizeof ${SYMBOL}_migrations[0];
 ")

@@ -287,7 +287,11 @@ static inline void people_profiles(struct people *people, struct store *store, u
     for (uint32_t n = 0; n < last - first; n++) {
         uint32_t viewer_no = first + (uint32_t)people_pick(people, last - first);
         char *name = people->names[viewer_no];
-        if (name[0] == '\0' || people_pick(people, 2) == 0) {
+        bool waits = false; /* a name that is still to be put must not change under it */
+        for (size_t i = 0; i < count; i++) {
+            waits |= profiles[i].name.ptr == name;
+        }
+        if (!waits && (name[0] == '\0' || people_pick(people, 2) == 0)) {
             /* Eight and one bytes, then whole characters of three. */
             snprintf(name, sizeof people->names[0], "%.8s %.*s", people->ids[viewer_no],
                      3 * (int)people_pick(people, 20), "……………………………………………………");

@@ -164,7 +164,9 @@ static void test_keys(void **state)
     assert_string_equal(text, "aaaaaaaaaaaa 1 'E' '' 97; ");
     assert_int_equal(store_findings(&store), 0);
 
-    store_sql(&store, "UPDATE api_key SET hash = x'00'");
+    const struct store_sql short_hash = {"UPDATE api_key SET hash = x'00'",
+                                         "UPDATE api_key SET hash = '\\x00'"};
+    store_sql(&store, store_say(&short_hash));
     assert_int_equal(records_keys_each(store.link, print_key, text), ERR_DAMAGED);
     assert_int_equal(store_findings(&store), 1);
     records_close(other);
@@ -262,8 +264,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_directory),
         cmocka_unit_test(test_keys),
+    };
+    const struct CMUnitTest files[] = {
         cmocka_unit_test(test_backup),
         cmocka_unit_test(test_backup_fails),
     };
-    return tap_run(tests);
+    return tap_run(files) + store_suite(tests);
 }

@@ -261,6 +261,8 @@ void viewers_put(struct call *call);
 void viewers_delete(struct call *call);
 void profiles_list(struct call *call);
 void profiles_import(struct call *call);
+/* An `explain`: that there are none of ours to put, import or list. */
+bool profiles_explain(const struct question *question, struct problem *problem);
 void events_list(struct call *call);
 void events_delete(struct call *call);
 void directory_get(struct call *call);

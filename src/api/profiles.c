@@ -126,7 +126,7 @@ static void write_page(struct buffer *out, const struct question *question)
 
 #define ELSEWHERE "profiles come from the platform's own database"
 
-static bool explain_elsewhere(const struct question *question, struct problem *problem)
+bool profiles_explain(const struct question *question, struct problem *problem)
 {
     *problem = (struct problem){409, NULL, ELSEWHERE};
     return question->query.status == LIVE_REFUSED;
@@ -158,7 +158,7 @@ void profiles_list(struct call *call)
     question->arena = question->query.arg = page;
     question->fini = page_free;
     question->query.work = work_list;
-    question->explain = explain_elsewhere;
+    question->explain = profiles_explain;
     question_ask(call, question);
 }
 
@@ -297,7 +297,7 @@ static bool explain_import(const struct question *question, struct problem *prob
                                     "groups and event, each once"};
         return true;
     }
-    return explain_elsewhere(question, problem);
+    return profiles_explain(question, problem);
 }
 
 /* text/csv, whatever its parameters (RFC 7111 has a header and a charset). */

@@ -227,5 +227,6 @@ void viewers_put(struct call *call)
         return;
     }
     question->arena = text;
+    question->explain = profiles_explain;
     question_ask(call, question);
 }

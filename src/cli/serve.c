@@ -30,11 +30,13 @@
 /* Requests that one I/O thread reads or answers at one time; more wait unread (http.h). */
 #define REQUESTS_MAX 8192u
 /* What each takes in http/ and live/, and what an open connection takes in http/; rounded up. */
-#define REQUEST_BYTES    (17u * 1024)
+#define REQUEST_BYTES    (HTTP_REQUEST_BYTES + 1024)
 #define CONNECTION_BYTES 256u
 /* Bodies and unread answers that are larger than that, and what batches become, of one I/O thread
  * (http/worker.h, api/batch.c). */
 #define LARGE_BYTES ((uint64_t)768 << 20)
+/* A verified token that is remembered; more where it names many groups (identity/token_cache.h). */
+#define TOKEN_BYTES 150u
 /* An ended viewing or frame that waits for the record store. */
 #define BACKLOG_BYTES 64u
 /* Descriptors besides connections: journal, database and its readers, listeners, epoll, … */
@@ -84,13 +86,16 @@ static void say_bounds(const struct settings *settings)
     uint64_t requests = settings->io_threads * requests_max(settings) * REQUEST_BYTES;
     uint64_t backlog = settings->backlog_max * BACKLOG_BYTES;
     uint64_t large = settings->io_threads * LARGE_BYTES;
-    log_line(
-        LOG_INFO, "serve",
-        "memory at most, in MiB: connections %llu, requests under way %llu, large bodies and "
-        "answers %llu, backlog of records %llu; %llu in all. Besides, about 100 bytes per viewer",
-        (unsigned long long)connections >> 20, (unsigned long long)requests >> 20,
-        (unsigned long long)large >> 20, (unsigned long long)backlog >> 20,
-        (unsigned long long)(connections + requests + large + backlog) >> 20);
+    uint64_t tokens =
+        settings->auth == SETTING_AUTH_JWT ? settings->token_cache_max * TOKEN_BYTES : 0;
+    log_line(LOG_INFO, "serve",
+             "memory at most, in MiB: connections %llu, requests under way %llu, large bodies and "
+             "answers %llu, tokens remembered %llu, backlog of records %llu; %llu in all. Besides, "
+             "about 100 bytes per viewer",
+             (unsigned long long)connections >> 20, (unsigned long long)requests >> 20,
+             (unsigned long long)large >> 20, (unsigned long long)tokens >> 20,
+             (unsigned long long)backlog >> 20,
+             (unsigned long long)(connections + requests + large + tokens + backlog) >> 20);
 }
 
 static void say_settings(const struct settings *settings)

@@ -55,6 +55,8 @@ void api_attach(struct api *api, const struct http_server *server);
  * block. */
 enum err auth_keys_load(struct api *api, struct records_link *link) WARN_UNUSED;
 
+bool auth_has_keys(struct api *api);
+
 /* From soon on every request is answered 503 and nothing more is handed to live/. */
 void api_stop(struct api *api);
 /* After api_stop: true when that is so on every worker, live/ has given back all of our requests,

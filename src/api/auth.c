@@ -75,6 +75,14 @@ enum err auth_keys_load(struct api *api, struct records_link *link)
     return err;
 }
 
+bool auth_has_keys(struct api *api)
+{
+    pthread_rwlock_rdlock(&api->keys_lock);
+    bool has = api->keys.count > 0;
+    pthread_rwlock_unlock(&api->keys_lock);
+    return has;
+}
+
 /* Copies the key that was shown; false: there is none such. */
 static bool find_key(struct api *api, struct slice text, struct api_key *key)
 {

@@ -206,6 +206,7 @@ struct slice call_keep(const struct call *call, struct slice text, char *room);
 
 #define EVENT_RULE   "must be 1 to 64 characters of A-Z a-z 0-9 . _ ~ -"
 #define SESSION_RULE EVENT_RULE
+#define ELSEWHERE    "profiles come from the platform's own database"
 #define VIEWER_RULE  "must be 1 to 128 bytes of UTF-8 without control characters"
 
 struct parameter {

@@ -124,7 +124,6 @@ static void write_page(struct buffer *out, const struct question *question)
     buffer_put_char(out, '}');
 }
 
-#define ELSEWHERE "profiles come from the platform's own database"
 
 bool profiles_explain(const struct question *question, struct problem *problem)
 {

@@ -211,6 +211,10 @@ void viewers_put(struct call *call)
     };
     struct json_value values[FIELDS];
     struct json_fault fault;
+    if (call->worker->api->config.profiles_elsewhere) {
+        call_problem(call, 409, NULL, ELSEWHERE);
+        return;
+    }
     if (json_object_read(call->exchange->request.body, fields, FIELDS, values, &fault) != JSON_OK) {
         char detail[JSON_FAULT_TEXT_BYTES];
         json_fault_text(&fault, detail);

@@ -142,6 +142,10 @@ bool gate_keys(struct gate *gate, struct api *api)
     }
     if (err != ERR_NONE) {
         log_line(LOG_ERROR, "serve", "API keys: %s", records_why(gate->link));
+    } else if (!auth_has_keys(api)) {
+        log_line(LOG_WARN, "serve",
+                 "there is no API key any more: nobody can read figures; make one with novabeat "
+                 "keys create --role admin --data DIR");
     }
     return err == ERR_NONE;
 }

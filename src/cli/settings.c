@@ -192,6 +192,17 @@ static bool set_text(struct reading *reading, const struct setting *setting, con
     if (!utf8_no_controls(slice_str(text))) {
         return refuse(reading, setting->name, "the text is not valid UTF-8 without controls");
     }
+    if (reading->source == SOURCE_FILE) {
+        size_t len = strlen(text);
+        if (strstr(text, " #") != NULL) { /* else it would be part of the value, unseen */
+            return refuse(reading, setting->name, "a comment stands on a line of its own");
+        }
+        if (len >= 2 && text[0] == '"' && text[len - 1] == '"') {
+            return refuse(reading, setting->name,
+                          "the quotes would be part of the text: leave "
+                          "them out");
+        }
+    }
     if (setting->take != NULL && !setting->take(settings, text, why, sizeof why)) {
         return refuse(reading, setting->name, "%s", why);
     }

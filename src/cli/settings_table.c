@@ -234,8 +234,10 @@ const struct setting settings_table[] = {
     {.name = "config",
      TEXT(config, "", "FILE"),
      .commands = SERVE | REPLAY | SIMULATE | VIEWERS | CHECK | KEYS | TOKEN | BACKUP,
-     .prose = "A file of lines \"name = value\"; # and ; begin comments, [sections] may be there "
-              "and mean nothing.  One file may serve all commands."},
+     .prose =
+         "A file of lines \"name = value\"; lines that begin with # or ; are comments, [sections] "
+         "may be there and mean nothing.  It is read at start only.  One file may serve all "
+         "commands."},
     {.name = "log-level",
      CHOICE(enum settings_log_level, log_level, "info", "debug|info|warn|error"),
      .commands = SERVE | REPLAY | SIMULATE | VIEWERS | CHECK | KEYS | TOKEN | BACKUP,

@@ -63,7 +63,7 @@ int command_token(const struct settings *settings, int argc, char **argv)
     if (err != ERR_NONE || secret[0] == '\0') {
         fprintf(stderr,
                 "novabeat token: there is no secret to sign with: %s (serve makes one at its first "
-                "start; or give --token-secret-file)\n",
+                "start when no other token key is set; or give --token-secret-file)\n",
                 why);
         return EXIT_FAILED;
     }

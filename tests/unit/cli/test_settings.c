@@ -391,6 +391,10 @@ static void test_wrong_config(void **state)
                         "the line is not \"name = value\"");
     assert_wrong_config("frame = 5m\n[novabeat\n", "config", 2, "the line is not \"name = value\"");
     assert_wrong_config("config = other\n", "config", 1, "a config file cannot name another one");
+    assert_wrong_config("frame = 5m\ndata = /tmp/x # here\n", "data", 2,
+                        "a comment stands on a line of its own");
+    assert_wrong_config("token-issuer = \"https://id.example\"\n", "token-issuer", 1,
+                        "the quotes would be part of the text: leave them out");
     /* The first error, not the last. */
     assert_wrong_config("frame = 1\ninterval = 2\n", "frame", 1,
                         "1 is not a duration; write 65s, 500ms or 5m (100ms to 1d)");

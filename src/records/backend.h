@@ -12,7 +12,7 @@
 struct records_backend {
     void (*close)(struct records_link *link);
     enum err (*commit)(struct records_link *link, struct changes *changes);
-    enum err (*profiles_from)(struct records_link *link,
+    enum err (*profiles_from)(struct records_link *link, /* what records.c does not open */
                               const struct records_profile_source *source);
     enum err (*profiles_put)(struct records_link *link, const struct profile *profiles,
                              size_t count);
@@ -64,9 +64,12 @@ struct records_backend {
     enum err (*check)(struct records_link *link, records_finding_fn *fn, void *ctx);
 };
 
+struct profile_source;
+
 struct records_link {
     const struct records_backend *backend;
-    char why[RECORDS_WHY_BYTES]; /* of the last failure */
+    struct profile_source *source; /* profiles from elsewhere (profile_source.h); or NULL */
+    char why[RECORDS_WHY_BYTES];   /* of the last failure */
 };
 
 /* Notes the words of a failure (later text is cut) and returns err. */

@@ -133,7 +133,7 @@ static enum err rows_send(struct postgres_link *link, struct rows *rows, uint32_
         ASSERT(rows->arrays[i].count == rows->count);
         postgres_arg_array(&args, &rows->arrays[i]);
     }
-    enum err err = postgres_pipe_run(&link->conn, postgres_name(rows->put), &args, sent);
+    enum err err = postgres_pipe_run(&link->conn, postgres_name(rows->put), &args, true, sent);
     rows_reset(rows);
     return err == ERR_NONE ? err : postgres_fail(link, err, postgres_name(rows->put));
 }
@@ -470,7 +470,7 @@ static enum err send_mine(struct postgres_link *link, uint32_t *sent)
 {
     struct postgres_args args = {0};
     postgres_arg_text(&args, slice_str(link->writer->id));
-    enum err err = postgres_pipe_run(&link->conn, postgres_name(PG_WRITER_MINE), &args, sent);
+    enum err err = postgres_pipe_run(&link->conn, postgres_name(PG_WRITER_MINE), &args, true, sent);
     return err == ERR_NONE ? err : postgres_fail(link, err, postgres_name(PG_WRITER_MINE));
 }
 
@@ -481,7 +481,7 @@ static enum err send_covered(struct postgres_link *link, uint64_t covered_seq, u
         return ERR_NONE;
     }
     postgres_arg_i64(&args, (int64_t)covered_seq);
-    enum err err = postgres_pipe_run(&link->conn, postgres_name(PG_COVERED_PUT), &args, sent);
+    enum err err = postgres_pipe_run(&link->conn, postgres_name(PG_COVERED_PUT), &args, true, sent);
     return err == ERR_NONE ? err : postgres_fail(link, err, postgres_name(PG_COVERED_PUT));
 }
 

@@ -358,14 +358,14 @@ enum err postgres_pipe_text(struct postgres_conn *conn, const char *sql, uint32_
 }
 
 enum err postgres_pipe_run(struct postgres_conn *conn, const char *name,
-                           const struct postgres_args *args, uint32_t *sent)
+                           const struct postgres_args *args, bool binary, uint32_t *sent)
 {
     if (conn->db == NULL) {
         return gone(conn);
     }
     ++*sent;
     return PQsendQueryPrepared(conn->db, name, args->count, args->values, args->lengths,
-                               args->formats, 1)
+                               args->formats, binary)
                ? flush(conn)
                : lost(conn, "postgresql");
 }

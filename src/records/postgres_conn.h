@@ -111,7 +111,8 @@ enum err postgres_pipe_begin(struct postgres_conn *conn) WARN_UNUSED;
 enum err postgres_pipe_text(struct postgres_conn *conn, const char *sql,
                             uint32_t *sent) WARN_UNUSED;
 enum err postgres_pipe_run(struct postgres_conn *conn, const char *name,
-                           const struct postgres_args *args, uint32_t *sent) WARN_UNUSED;
+                           const struct postgres_args *args, bool binary,
+                           uint32_t *sent) WARN_UNUSED;
 /* Takes all answers; the first failure is the pipe's.  each (may be NULL) gets the good ones with
  * their number; what it returns ends nothing but is returned. */
 typedef enum err postgres_pipe_fn(void *ctx, uint32_t number, PGresult *result);

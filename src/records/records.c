@@ -1,6 +1,7 @@
 /* records.c -- finds the backend by the scheme of `where` and passes every call on to it. */
 #include "records/backend.h"
 
+#include "records/profile_source.h"
 #include "base/assert.h"
 
 #include <stdarg.h>
@@ -11,6 +12,12 @@ static const char *after_scheme(const char *where, const char *scheme)
 {
     size_t len = strlen(scheme);
     return strncmp(where, scheme, len) == 0 ? where + len : NULL;
+}
+
+static bool is_postgres(const char *where)
+{
+    return where != NULL && (after_scheme(where, "postgresql://") != NULL ||
+                             after_scheme(where, "postgres://") != NULL);
 }
 
 enum err records_open(const char *where, bool create, struct records_link **link, char *why,
@@ -24,8 +31,7 @@ enum err records_open(const char *where, bool create, struct records_link **link
     ASSERT(why_bytes > 0);
     why[0] = '\0';
     *link = NULL;
-    if (after_scheme(where, "postgresql://") != NULL ||
-        after_scheme(where, "postgres://") != NULL) {
+    if (is_postgres(where)) {
         return records_postgres_open(where, create, link, why, why_bytes);
     }
     const char *path = after_scheme(where, "sqlite:");
@@ -46,6 +52,9 @@ enum err records_open(const char *where, bool create, struct records_link **link
 void records_close(struct records_link *link)
 {
     if (link != NULL) {
+        if (link->source != NULL) {
+            link->source->close(link->source);
+        }
         link->backend->close(link);
     }
 }
@@ -72,6 +81,9 @@ enum err records_commit(struct records_link *link, struct changes *changes)
 enum err records_profiles_put(struct records_link *link, const struct profile *profiles,
                               size_t count)
 {
+    if (link->source != NULL) {
+        return records_fail(link, ERR_INVALID, "profiles come from the platform's database");
+    }
     return link->backend->profiles_put(link, profiles, count);
 }
 
@@ -104,12 +116,17 @@ enum err records_event_load(struct records_link *link, const struct engine_confi
 enum err records_profiles_get(struct records_link *link, struct profile_lookup *lookups,
                               size_t count)
 {
-    return link->backend->profiles_get(link, lookups, count);
+    return link->source != NULL ? link->source->get_many(link->source, link, lookups, count)
+                                : link->backend->profiles_get(link, lookups, count);
 }
 
 enum err records_profile_get(struct records_link *link, struct slice event, struct slice viewer,
                              records_profile_fn *fn, void *ctx)
 {
+    if (link->source != NULL) {
+        enum err err = link->source->get(link->source, link, event, viewer, fn, ctx);
+        return err == ERR_INVALID ? ERR_DATABASE : err;
+    }
     return link->backend->profile_get(link, event, viewer, fn, ctx);
 }
 
@@ -117,12 +134,17 @@ enum err records_profiles_each(struct records_link *link, struct slice event,
                                struct slice after_event, struct slice after_viewer, uint64_t limit,
                                records_profile_fn *fn, void *ctx)
 {
+    if (link->source != NULL) {
+        return records_fail(link, ERR_INVALID,
+                            "profiles come from the platform's database and are not listed");
+    }
     return link->backend->profiles_each(link, event, after_event, after_viewer, limit, fn, ctx);
 }
 
 enum err records_profiles_count(struct records_link *link, struct slice event, uint64_t *count)
 {
-    return link->backend->profiles_count(link, event, count);
+    return link->source != NULL ? link->source->count(link->source, link, event, count)
+                                : link->backend->profiles_count(link, event, count);
 }
 
 enum err records_events_each(struct records_link *link, struct slice after, uint64_t limit,
@@ -159,8 +181,14 @@ enum err records_check(struct records_link *link, records_finding_fn *fn, void *
 enum err records_profiles_from(struct records_link *link,
                                const struct records_profile_source *source)
 {
+    ASSERT(link->source == NULL); /* once per link */
+    if (is_postgres(source->database)) {
+        return postgres_source_open(link, source, &link->source);
+    }
     if (link->backend->profiles_from == NULL) {
-        return records_fail(link, ERR_INVALID, "profiles from elsewhere: not with PostgreSQL yet");
+        return records_fail(link, ERR_INVALID,
+                            "with records in PostgreSQL the profiles' database is one of "
+                            "PostgreSQL too: postgresql://…");
     }
     return link->backend->profiles_from(link, source);
 }
@@ -168,7 +196,9 @@ enum err records_profiles_from(struct records_link *link,
 enum err records_members_each(struct records_link *link, const struct records_members_query *query,
                               uint32_t *next, records_member_fn *fn, void *ctx)
 {
-    return link->backend->members_each(link, query, next, fn, ctx);
+    return link->source != NULL && (query->want & MEMBERS_WANT_NAME) != 0
+               ? profile_source_members(link->source, link, query, next, fn, ctx)
+               : link->backend->members_each(link, query, next, fn, ctx);
 }
 
 enum err records_directory_put(struct records_link *link, const struct directory_entry *entries,

@@ -102,15 +102,17 @@ static enum err source_name(struct members *members, struct slice viewer, struct
     return err == ERR_NOT_FOUND || err == ERR_INVALID ? ERR_NONE : err;
 }
 
-static void add_span(struct members *members, uint32_t *count, int64_t start_ms, int64_t end_ms)
+/* False: no commit writes such a viewing, and whoever sums up relies on that. */
+static bool add_span(struct members *members, uint32_t *count, int64_t start_ms, int64_t end_ms)
 {
     members->spans =
         memory_grow(members->spans, &members->spans_max, *count + 1, sizeof *members->spans);
     members->spans[(*count)++] = (struct records_viewing_span){start_ms, end_ms};
+    return start_ms >= 0 && start_ms <= end_ms;
 }
 
 /* Earlier viewings up to this member; those of members that were passed over are passed over. */
-static enum err earlier_viewings(struct members *members, int64_t key, uint32_t *count)
+static enum err earlier_viewings(struct members *members, int64_t key, uint32_t *count, bool *sane)
 {
     enum err err = ERR_NONE;
     while (members->earlier_row) {
@@ -119,8 +121,8 @@ static enum err earlier_viewings(struct members *members, int64_t key, uint32_t 
             break;
         }
         if (at == key) {
-            add_span(members, count, sqlite3_column_int64(members->earlier, 1),
-                     sqlite3_column_int64(members->earlier, 2));
+            *sane &= add_span(members, count, sqlite3_column_int64(members->earlier, 1),
+                              sqlite3_column_int64(members->earlier, 2));
         }
         members->earlier_row = sqlite_row(members->link, members->earlier, &err);
     }
@@ -141,13 +143,13 @@ static enum err read_member(struct members *members, struct records_member *memb
         .expiry_ms = sqlite3_column_int64(rows, 4),
     };
     uint16_t set_no = (uint16_t)sqlite_column_number(rows, 5, UINT16_MAX, &sane);
-    if (!sane) {
-        return records_fail(&members->link->link, ERR_DAMAGED,
-                            "member %u of event %.*s holds what nothing writes", member->member_no,
-                            SLICE_ARG(members->query->event));
+    enum err err = earlier_viewings(members, key, &count, &sane);
+    sane &= add_span(members, &count, sqlite3_column_int64(rows, 2), sqlite3_column_int64(rows, 3));
+    if (err == ERR_NONE && !sane) {
+        err = records_fail(&members->link->link, ERR_DAMAGED,
+                           "member %u of event %.*s holds what nothing writes", member->member_no,
+                           SLICE_ARG(members->query->event));
     }
-    enum err err = earlier_viewings(members, key, &count);
-    add_span(members, &count, sqlite3_column_int64(rows, 2), sqlite3_column_int64(rows, 3));
     member->viewings = members->spans;
     member->viewings_count = count;
     if (err == ERR_NONE && (want & MEMBERS_WANT_VIEWER) != 0) {

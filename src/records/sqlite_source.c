@@ -7,16 +7,12 @@
  * Source: https://www.sqlite.org/c3ref/set_authorizer.html */
 #include "records/sqlite.h"
 
-#include "records/json_text.h"
+#include "records/profile_source.h"
 #include "base/assert.h"
 #include "base/memory.h"
-#include "core/ids.h"
 
 #include <stdlib.h>
 #include <strings.h>
-
-/* Group names that are looked at in one text with commas; more than these are too many anyway. */
-#define SOURCE_GROUPS_MAX 256
 
 struct source_query {
     sqlite3_stmt *stmt;
@@ -223,59 +219,6 @@ static bool text_column(sqlite3_stmt *stmt, int column, struct slice *text)
     return true;
 }
 
-static struct slice trimmed(struct slice text)
-{
-    while (text.len > 0 && (text.ptr[0] == ' ' || text.ptr[0] == '\t')) {
-        text = slice_of(text.ptr + 1, text.len - 1);
-    }
-    while (text.len > 0 && (text.ptr[text.len - 1] == ' ' || text.ptr[text.len - 1] == '\t')) {
-        text.len--;
-    }
-    return text;
-}
-
-/* What is wrong, or NULL. */
-static const char *split_groups(struct slice text, char packed[GROUPS_PACKED_BYTES_MAX],
-                                size_t *len)
-{
-    struct slice ids[SOURCE_GROUPS_MAX];
-    size_t count = 0;
-    while (text.len > 0) {
-        const char *comma = memchr(text.ptr, ',', text.len);
-        size_t bytes = comma == NULL ? text.len : (size_t)(comma - text.ptr);
-        struct slice id = trimmed(slice_of(text.ptr, bytes));
-        text = comma == NULL ? SLICE_EMPTY : slice_of(comma + 1, text.len - bytes - 1);
-        if (id.len == 0) {
-            continue;
-        }
-        if (count == SOURCE_GROUPS_MAX) {
-            return "has too many groups";
-        }
-        ids[count++] = id;
-    }
-    switch (groups_pack(ids, count, packed, len)) {
-    case GROUPS_OK:
-        return NULL;
-    case GROUPS_TOO_MANY:
-        return "has more than 32 groups";
-    case GROUPS_INVALID_ID:
-        break;
-    }
-    return "has a group that is longer than 64 bytes, not UTF-8 or with control characters";
-}
-
-static const char *read_groups(struct slice text, char packed[GROUPS_PACKED_BYTES_MAX], size_t *len)
-{
-    *len = 0;
-    struct slice bare = trimmed(text);
-    if (bare.len == 0 || bare.ptr[0] != '[') {
-        return split_groups(text, packed, len);
-    }
-    return json_groups_read(bare, packed, len)
-               ? NULL
-               : "is no JSON array of at most 32 groups of at most 64 bytes of UTF-8";
-}
-
 static enum err read_row(struct sqlite_link *link, struct profile *profile,
                          char packed[GROUPS_PACKED_BYTES_MAX])
 {
@@ -286,18 +229,14 @@ static enum err read_row(struct sqlite_link *link, struct profile *profile,
     if (source->name >= 0 && !text_column(stmt, source->name, &profile->name)) {
         return bad_column(link, "name", profile->event, profile->viewer, "is no text");
     }
-    if (profile->name.len > NAME_BYTES_MAX) {
-        return bad_column(link, "name", profile->event, profile->viewer,
-                          "is longer than 256 bytes");
-    }
-    if (!name_valid(profile->name)) {
-        return bad_column(link, "name", profile->event, profile->viewer,
-                          "is not UTF-8 or has control characters");
+    const char *wrong = profile_source_name(profile->name);
+    if (wrong != NULL) {
+        return bad_column(link, "name", profile->event, profile->viewer, wrong);
     }
     if (!text_column(stmt, source->groups, &groups)) {
         return bad_column(link, "groups", profile->event, profile->viewer, "is no text");
     }
-    const char *wrong = read_groups(groups, packed, &len);
+    wrong = profile_source_groups(groups, packed, &len);
     if (wrong != NULL) {
         return bad_column(link, "groups", profile->event, profile->viewer, wrong);
     }

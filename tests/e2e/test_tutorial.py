@@ -53,6 +53,7 @@ def test_tutorial():
                                  start_new_session=True)
         try:
             printed = shell.communicate(timeout=120)[0].decode("utf-8", "replace")
+            printed = printed.replace("\r\n", "\n")  # CSV
         finally:
             # `set -m` gives the server a process group of its own, in this session.
             subprocess.run(["pkill", "-KILL", "-s", str(shell.pid)], check=False)

@@ -139,6 +139,13 @@ static PGconn *start(const char *uri)
     return PQconnectdbParams(keywords, values, 1);
 }
 
+/* libpq would print to stderr what a server says before it goes; the failure that follows is told.
+ */
+static void ignore_notice(void *ctx, const PGresult *notice)
+{
+    (void)ctx, (void)notice;
+}
+
 static enum err connect_now(struct postgres_conn *conn)
 {
     enum err err = bad_uri(conn);
@@ -156,6 +163,7 @@ static enum err connect_now(struct postgres_conn *conn)
             "postgresql: the database's encoding is not UTF8: create it with ENCODING 'UTF8'");
     }
     conn->connections++;
+    PQsetNoticeReceiver(conn->db, ignore_notice, NULL);
     PQsetnonblocking(conn->db, 1);
     err = postgres_conn_text(conn, conn->setup, NULL);
     if (err != ERR_NONE && conn->db != NULL) {

@@ -445,6 +445,48 @@ static void test_damaged_event(void **state)
     store_close(&store);
 }
 
+static enum err ignore_member(void *ctx, const struct records_member *member)
+{
+    for (uint32_t i = 0; i < member->viewings_count; i++) {
+        assert_true(member->viewings[i].start_ms <= member->viewings[i].end_ms);
+    }
+    ++*(int *)ctx;
+    return ERR_NONE;
+}
+
+/* Whoever sums up viewings takes it for certain that they end after they start. */
+static void test_damaged_viewings(void **state)
+{
+    (void)state;
+    static const char *const harm[] = {
+        "UPDATE attendance SET end_ms = start_ms - 1 WHERE key & 4294967295 = 3",
+        "UPDATE viewing SET end_ms = start_ms - 1",
+        "UPDATE viewing SET start_ms = -1",
+    };
+    const struct records_members_query query = {.event = SLICE_LIT("E")};
+    struct store store;
+    uint32_t next;
+    int members = 0, some = 0;
+    store_open(&store);
+    struct engine *engine = engine_new(&config);
+    fill(engine);
+    collect_and_commit(&store, engine, 100000);
+    engine_free(engine);
+    store_must(&store, records_members_each(store.link, &query, &next, ignore_member, &members));
+    for (size_t i = 0; i < sizeof harm / sizeof harm[0]; i++, some = 0) {
+        store_sql(&store, "BEGIN");
+        store_sql(&store, harm[i]);
+        store_nest(&store, 1);
+        enum err err = records_members_each(store.link, &query, &next, ignore_member, &some);
+        store_nest(&store, -1);
+        store_sql(&store, "ROLLBACK");
+        if (err != ERR_DAMAGED || some >= members) {
+            fail_msg("after %s: %s, %d members", harm[i], err_name(err), some);
+        }
+    }
+    store_close(&store);
+}
+
 /* As an erasure does it, but the viewer's id stays. */
 #define HARM_EMPTIED                                                                               \
     "UPDATE attendance SET start_ms = 0, end_ms = 0, expiry_ms = 0, country = 'ZZ', groups = 0, "  \
@@ -559,7 +601,8 @@ static void test_nested_reading(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest files[] = {cmocka_unit_test(test_open)};
+    const struct CMUnitTest files[] = {cmocka_unit_test(test_open),
+                                       cmocka_unit_test(test_damaged_viewings)};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_profiles),       cmocka_unit_test(test_lookups),
         cmocka_unit_test(test_event_and_back), cmocka_unit_test(test_damaged_event),

@@ -33,8 +33,8 @@
 #define REQUEST_BYTES    (HTTP_REQUEST_BYTES + 1024)
 #define CONNECTION_BYTES 256u
 /* Bodies and unread answers that are larger than that, and what batches become, of one I/O thread
- * (http/worker.h, api/batch.c). */
-#define LARGE_BYTES ((uint64_t)768 << 20)
+ * (http/worker.h, api/batch.c); then what reports gather (api/report.h). */
+#define LARGE_BYTES ((uint64_t)(768 + 328) << 20)
 /* A verified token that is remembered; more where it names many groups (identity/token_cache.h). */
 #define TOKEN_BYTES 150u
 /* An ended viewing or frame that waits for the record store. */
@@ -108,8 +108,10 @@ static void say_settings(const struct settings *settings)
     char alive[DURATION_TEXT_BYTES], hidden[DURATION_TEXT_BYTES], leaving[DURATION_TEXT_BYTES];
     char gap[DURATION_TEXT_BYTES], frame[DURATION_TEXT_BYTES], interval[DURATION_TEXT_BYTES];
     log_line(LOG_INFO, "serve", "novabeat %s, data in %s", NOVABEAT_VERSION, settings->data);
+    char records[256];
+    records_label(settings->records, records, sizeof records); /* no password in logs */
     log_line(LOG_INFO, "serve", "live %s, records %s, durability %s, I/O threads %llu",
-             settings->live, settings->records, durabilities[settings->durability],
+             settings->live, records, durabilities[settings->durability],
              (unsigned long long)settings->io_threads);
     log_line(LOG_INFO, "serve",
              "windows: alive %s, hidden %s, leaving %s, viewing gap %s; frame %s, interval %s",

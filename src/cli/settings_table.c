@@ -99,10 +99,8 @@ static bool take_live(struct settings *settings, const char *text, char *why, si
 static bool take_records(struct settings *settings, const char *text, char *why, size_t why_bytes)
 {
     (void)settings;
-    if (strncmp(text, "postgresql://", 13) == 0 || strncmp(text, "postgres://", 11) == 0) {
-        return refuse(why, why_bytes, text, "is not built in yet; write sqlite");
-    }
-    return strcmp(text, "sqlite") == 0 ||
+    return strcmp(text, "sqlite") == 0 || strncmp(text, "postgresql://", 13) == 0 ||
+           strncmp(text, "postgres://", 11) == 0 ||
            refuse(why, why_bytes, text, "is neither sqlite nor postgresql://…");
 }
 
@@ -444,8 +442,12 @@ const struct setting settings_table[] = {
      TEXT(records, "sqlite", "sqlite|postgresql://…"),
      .take = take_records,
      .commands = SERVE | REPLAY | VIEWERS | CHECK | KEYS | BACKUP,
-     .prose = "Where profiles, viewings and statistics are kept.  sqlite: a file in the data "
-              "folder.  PostgreSQL comes with a later version."},
+     .prose =
+         "Where profiles, viewings and statistics are kept.  sqlite: a file in the data "
+         "folder.  postgresql://USER@HOST:PORT/DATABASE: tables in that database's schema "
+         "novabeat, made at the first start.  A password is better in the environment "
+         "(NOVABEAT_RECORDS, PGPASSWORD) or in ~/.pgpass than on the command line.  If unsure, "
+         "sqlite."},
     {.name = "records-flush",
      DURATION(records_flush_ms, "1s", 1, HOUR),
      .commands = SERVE | REPLAY,
@@ -476,10 +478,11 @@ const struct setting settings_table[] = {
               "groups."},
 
     {.name = "profiles-database",
-     TEXT(profiles_database, "", "FILE"),
+     TEXT(profiles_database, "", "FILE|postgresql://…"),
      .commands = SERVE,
      .prose = "The platform's own user database, from which profiles come instead of from the "
-              "records: an SQLite file, only read (PostgreSQL follows).  Needs profiles-query."},
+              "records: an SQLite file, or a PostgreSQL database, only read.  Needs "
+              "profiles-query."},
     {.name = "profiles-query",
      TEXT(profiles_query, "", "SELECT …"),
      .commands = SERVE,

@@ -75,6 +75,10 @@ static enum err told(struct postgres_conn *conn, const PGresult *result)
     const char *words = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     words = words == NULL ? PQresultErrorMessage(result) : words;
     state = state == NULL ? "" : state;
+    if (PQresultStatus(result) == PGRES_EMPTY_QUERY) { /* no error to PostgreSQL */
+        words = "the statement is empty";
+        state = "03000";
+    }
     snprintf(conn->sqlstate, sizeof conn->sqlstate, "%s", state);
     char with_state[POSTGRES_WHY_BYTES];
     snprintf(with_state, sizeof with_state, "%.400s%s%.5s%s", words, state[0] == '\0' ? "" : " (",

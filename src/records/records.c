@@ -59,6 +59,27 @@ void records_close(struct records_link *link)
     }
 }
 
+void records_label(const char *where, char *label, size_t bytes)
+{
+    ASSERT(bytes > 0);
+    if (!is_postgres(where)) {
+        snprintf(label, bytes, "%s", where);
+        return;
+    }
+    /* The authority ends at the first slash; what stands before its last @ may be a secret, and so
+     * may every parameter. */
+    const char *host = strstr(where, "://") + 3;
+    const size_t len = strcspn(host, "/?");
+    size_t name = strcspn(host, ":@/?"), after = 0;
+    for (size_t i = 0; i < len; i++) {
+        after = host[i] == '@' ? i + 1 : after;
+    }
+    name = after == 0 ? 0 : name < after - 1 ? name : after - 1;
+    const char *rest = host + after;
+    snprintf(label, bytes, "postgresql://%.*s%s%.*s", (int)name, host, after == 0 ? "" : "@",
+             (int)strcspn(rest, "?"), rest);
+}
+
 const char *records_why(const struct records_link *link)
 {
     return link->why;

@@ -1,6 +1,6 @@
 /* records.h -- the record store: profiles, viewings, attendance, frames, peaks.
  *
- * Model: one database (SQLite file now; PostgreSQL follows) reached over links.  A link is one
+ * Model: one database (an SQLite file, or PostgreSQL) reached over links.  A link is one
  * connection and belongs to one thread at a time; open as many as there are threads.  Any link may
  * read.  At any moment at most one thread commits and retains: the records thread of a server, or a
  * command while no server runs.  Profiles, directory entries and keys may be put by others beside
@@ -27,35 +27,41 @@
 
 struct records_link;
 
-/* where: "sqlite:/path/to/records.db" (or just a path).  create: make file and schema when missing,
- * migrate an older schema; without it the store must exist (ERR_NOT_FOUND).  ERR_INVALID: no record
- * store that is built in.  *link is NULL on error; why (may be NULL) gets the words. */
+/* where: "sqlite:/path/to/records.db" (or just a path), or a connection URI
+ * "postgresql://user@host:port/database" as libpq takes it.  create: make file and schema when
+ * missing, migrate an older schema; without it the store must exist (ERR_NOT_FOUND).  ERR_INVALID:
+ * no record store that is built in.  *link is NULL on error; why (may be NULL) gets the words,
+ * which never say a password.  PostgreSQL must be there now; later a connection that was lost is
+ * made anew by the next call. */
 enum err records_open(const char *where, bool create, struct records_link **link, char *why,
                       size_t why_bytes) WARN_UNUSED;
 void records_close(struct records_link *link);
+/* where, for people and logs: without the password of a connection URI.  Cut to bytes. */
+void records_label(const char *where, char *label, size_t bytes);
 const char *records_why(const struct records_link *link); /* of the last failure on this link */
 
 /* ---- the records thread ---- */
 
 /* One transaction: every row of changes, then its erasures and purges, and covered_seq when it is
  * not 0.  changes->erased gets the earlier viewings that went with erased viewers; they are already
- * subtracted from the stored audience rows.  (So a commit that erases is made once; others may be
- * made again.)  What is erased is then wiped from the files' bytes; that is put off, and tried
- * again with each commit, while somebody reads: records_wipe tells. A purged event is found by
- * nothing from then on; its rows go with records_retain. ERR_DAMAGED also: an erasure's viewer_no
- * is another viewer's. */
+ * subtracted from the stored audience rows.  (So in SQLite a commit that erases is made once;
+ * others may be made again.  With PostgreSQL an error may mean that the answer was lost and all of
+ * it is stored: made again, any commit changes nothing and gets the same answer.)  What is erased
+ * is then wiped from the files' bytes; that is put off, and tried again with each commit, while
+ * somebody reads: records_wipe tells. A purged event is found by nothing from then on; its rows go
+ * with records_retain. ERR_DAMAGED also: an erasure's viewer_no is another viewer's. */
 enum err records_commit(struct records_link *link, struct changes *changes) WARN_UNUSED;
 
 /* Where profiles come from instead of the table in the store: the platform's own database.  Call
- * once per link that looks profiles up, after records_open.  database: path of an SQLite file,
- * opened read-only (PostgreSQL follows).  query: one SELECT with the parameters :event and
- * :viewer that gives at most one row of (name, groups), or of (groups), or of (name, groups) in any
- * order when the columns are so named; groups: a JSON array of strings, or text with commas, or
- * NULL.  count_query: one SELECT with :event that gives one number; NULL: records_profiles_count
- * answers ERR_NOT_FOUND.  ERR_INVALID, with words in records_why: what is wrong with which of them.
- * Look-ups then answer ERR_DATABASE, with words, for a row that cannot be used
- * (records_profiles_get and records_members_each go on without it), and records_profiles_put and
- * _each ERR_INVALID. */
+ * once per link that looks profiles up, after records_open.  database: path of an SQLite file, only
+ * with records in SQLite, or "postgresql://…"; only read either way.  query: one SELECT with the
+ * parameters :event and :viewer that gives at most one row of (name, groups), or of (groups), or of
+ * (name, groups) in any order when the columns are so named; groups: a JSON array of strings, or
+ * text with commas, or NULL.  count_query: one SELECT with :event that gives one number; NULL:
+ * records_profiles_count answers ERR_NOT_FOUND.  ERR_INVALID, with words in records_why: what is
+ * wrong with which of them. Look-ups then answer ERR_DATABASE, with words, for a row that cannot be
+ * used (records_profiles_get and records_members_each go on without it), and records_profiles_put
+ * and _each ERR_INVALID. */
 struct records_profile_source {
     const char *database, *query, *count_query;
 };
@@ -228,7 +234,8 @@ enum err records_idle_events(struct records_link *link, int64_t before_ms, bool 
 /* ---- backup ---- */
 
 /* A copy of the whole store as of one moment into a new file, while others read and write.  On the
- * disk when it returns ERR_NONE; else there is no such file.  ERR_INVALID: there is one already. */
+ * disk when it returns ERR_NONE; else there is no such file.  ERR_INVALID: there is one already, or
+ * the store is in PostgreSQL, which has pg_dump. */
 enum err records_backup(struct records_link *link, const char *path) WARN_UNUSED;
 
 /* All stored viewings of one viewer in the event and its sessions, in order of (start, session), at

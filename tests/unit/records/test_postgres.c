@@ -81,6 +81,26 @@ static void test_open(void **state)
     expect_refused(where, true, ERR_DATABASE, "UTF8");
 }
 
+static void test_label(void **state)
+{
+    (void)state;
+    static const char *const labels[][2] = {
+        {"sqlite:/a:b@c/records.db", "sqlite:/a:b@c/records.db"},
+        {"postgresql://u:p@h:1/d", "postgresql://u@h:1/d"},
+        {"postgres://u:p@q@h/d?password=x", "postgresql://u@h/d"},
+        {"postgresql://u@h/d", "postgresql://u@h/d"},
+        {"postgresql://h/d@e:f", "postgresql://h/d@e:f"},
+        {"postgresql://:p@h", "postgresql://@h"},
+        {"postgresql:///d?host=/tmp&password=x", "postgresql:///d"},
+        {"postgresql://h?password=x", "postgresql://h"},
+    };
+    for (size_t i = 0; i < sizeof labels / sizeof labels[0]; i++) {
+        char label[64];
+        records_label(labels[i][0], label, sizeof label);
+        assert_string_equal(label, labels[i][1]);
+    }
+}
+
 /* ---- migrating ---- */
 
 #define MIGRATORS 6
@@ -582,6 +602,7 @@ static void test_durability(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_label),
         cmocka_unit_test(test_open),
         cmocka_unit_test(test_migrate_at_once),
         cmocka_unit_test(test_migrations),

@@ -180,10 +180,11 @@ struct live_query {
     live_work_fn *work;                  /* in: READ, WRITE */
     void *arg;                           /* in: the work's own */
     bool fresh; /* in, READ: not before everything that was counted by now is stored: a full pass */
-    bool profiles_changed;             /* out of WRITE's work: look profiles of `event` up again */
-    enum live_status status;           /* out */
-    int64_t now_ms;                    /* out: the engine's time of the answer */
-    uint64_t active;                   /* out */
+    bool long_read;          /* in, READ: it may take seconds; such reads leave others a thread */
+    bool profiles_changed;   /* out of WRITE's work: look profiles of `event` up again */
+    enum live_status status; /* out */
+    int64_t now_ms;          /* out: the engine's time of the answer */
+    uint64_t active;         /* out */
     bool alive, has_profile, attended; /* out */
     country_t country;                 /* out: VIEWER, of the latest heartbeat */
     bool more;                         /* out: the limit cut the rows */

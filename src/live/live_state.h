@@ -21,12 +21,13 @@
 #define TURN_BEATS_MAX 1024
 /* Rows of one part, so of one transaction. */
 #define PART_ROWS_MAX 16384
-#define READERS       2
-#define READS_MAX     4096 /* questions waiting for a reader */
-#define WRITES_MAX    4096 /* profiles and other things waiting to be written */
-#define LOOKUPS_MAX   256  /* profiles in one query */
-#define PUTS_A_ROUND  64   /* profiles in one transaction, and between two parts */
-#define READ_WAIT_MS  5000 /* a question waits so long for the record store; then 503 */
+#define READERS       3
+#define LONG_READERS  (READERS - 1) /* at most: short questions are answered meanwhile */
+#define READS_MAX     4096          /* questions waiting for a reader */
+#define WRITES_MAX    4096          /* profiles and other things waiting to be written */
+#define LOOKUPS_MAX   256           /* profiles in one query */
+#define PUTS_A_ROUND  64            /* profiles in one transaction, and between two parts */
+#define READ_WAIT_MS  5000          /* a question waits so long for the record store; then 503 */
 
 struct live_port {
     /* constant once `open` */
@@ -75,12 +76,17 @@ struct message {
     struct live_query *query;
 };
 
-/* A queue of queries for threads that may block. */
+/* A queue of queries for threads that may block; those with long_read stand in a row of their own,
+ * which only LONG_READERS threads serve at a time. */
+struct work_row {
+    struct live_request *first, *last;
+};
 struct work {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    struct live_request *first, *last;
-    uint32_t count;
+    struct work_row row, long_row;
+    uint32_t count; /* of both */
+    uint32_t long_running;
     bool stop;
 };
 
@@ -258,8 +264,11 @@ struct timespec at_ms(int64_t ms); /* a monotonic time as pthread_cond_timedwait
 void work_init(struct work *work);
 bool work_put(struct work *work, struct live_request *request, uint32_t max);
 bool work_waits(struct work *work);
-/* The oldest, under the lock; NULL: there is none. */
-struct live_query *work_take_now(struct work *work);
+/* Waits for the oldest that may run now; NULL: stop, and there is none.  Then work_ended. */
+struct live_query *work_take(struct work *work);
+void work_ended(struct work *work, bool long_read);
+/* The oldest of a row, under the lock; NULL: there is none. */
+struct live_query *work_take_now(struct work *work, struct work_row *row);
 /* A queue that the record store has blocked for long is answered without asking it once more for
  * each: else the last one would wait for hours. */
 bool too_old(const struct live_query *query);

@@ -210,16 +210,18 @@ void work_init(struct work *work)
 
 bool work_put(struct work *work, struct live_request *request, uint32_t max)
 {
+    bool long_read = ((const struct live_query *)request)->long_read;
+    struct work_row *row = long_read ? &work->long_row : &work->row;
     request->next = NULL;
     pthread_mutex_lock(&work->lock);
     bool room = work->count < max;
     if (room) {
-        if (work->last != NULL) {
-            work->last->next = request;
+        if (row->last != NULL) {
+            row->last->next = request;
         } else {
-            work->first = request;
+            row->first = request;
         }
-        work->last = request;
+        row->last = request;
         work->count++;
         pthread_cond_signal(&work->changed);
     }
@@ -230,19 +232,19 @@ bool work_put(struct work *work, struct live_request *request, uint32_t max)
 bool work_waits(struct work *work)
 {
     pthread_mutex_lock(&work->lock);
-    bool waits = work->first != NULL;
+    bool waits = work->count > 0;
     pthread_mutex_unlock(&work->lock);
     return waits;
 }
 
-struct live_query *work_take_now(struct work *work)
+struct live_query *work_take_now(struct work *work, struct work_row *row)
 {
-    struct live_request *request = work->first;
+    struct live_request *request = row->first;
     if (request != NULL) {
-        work->first = request->next;
+        row->first = request->next;
         work->count--;
-        if (work->first == NULL) {
-            work->last = NULL;
+        if (row->first == NULL) {
+            row->last = NULL;
         }
     }
     return (struct live_query *)request;
@@ -253,15 +255,43 @@ bool too_old(const struct live_query *query)
     return clock_mono_ms() - query->asked_ms > READ_WAIT_MS;
 }
 
-static struct live_query *work_take(struct work *work)
+/* Under the lock: the row whose first query is to run now; NULL: none may. */
+static struct work_row *next_row(struct work *work)
+{
+    const struct live_query *query = (const struct live_query *)work->row.first;
+    const struct live_query *long_query = (const struct live_query *)work->long_row.first;
+    if (long_query == NULL || work->long_running >= LONG_READERS) {
+        return query == NULL ? NULL : &work->row;
+    }
+    return query != NULL && query->asked_ms <= long_query->asked_ms ? &work->row : &work->long_row;
+}
+
+struct live_query *work_take(struct work *work)
 {
     pthread_mutex_lock(&work->lock);
-    while (work->first == NULL && !work->stop) {
+    struct work_row *row = next_row(work);
+    /* At stop, who runs a long one serves those that wait for it. */
+    while (row == NULL && !work->stop) {
         pthread_cond_wait(&work->changed, &work->lock);
+        row = next_row(work);
     }
-    struct live_query *query = work_take_now(work);
+    struct live_query *query = row == NULL ? NULL : work_take_now(work, row);
+    if (query != NULL && query->long_read) {
+        work->long_running++;
+    }
     pthread_mutex_unlock(&work->lock);
     return query;
+}
+
+void work_ended(struct work *work, bool long_read)
+{
+    if (!long_read) {
+        return;
+    }
+    pthread_mutex_lock(&work->lock);
+    work->long_running--;
+    pthread_cond_signal(&work->changed);
+    pthread_mutex_unlock(&work->lock);
 }
 
 /* Waits until the parts that the engine had handed over when it passed the query on are stored. */
@@ -285,15 +315,17 @@ void *reader_run(void *ctx)
     struct records_link *link = open_reading(live, "reader");
     struct live_query *query;
     while ((query = work_take(&live->reads)) != NULL) {
+        bool long_read = query->long_read; /* the query is not ours once it is answered */
         if (too_old(query) || !wait_for_part(live, query)) {
             query->status = LIVE_RECORDS_AWAY;
             answer_done(query);
-            continue;
+        } else {
+            if (link == NULL) {
+                link = open_reading(live, "reader");
+            }
+            answer_read(link, query);
         }
-        if (link == NULL) {
-            link = open_reading(live, "reader");
-        }
-        answer_read(link, query);
+        work_ended(&live->reads, long_read);
     }
     records_close(link);
     return NULL;

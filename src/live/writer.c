@@ -121,12 +121,12 @@ static void write_round(struct live *live, struct records_link *link)
     struct live_query *queries[PUTS_A_ROUND];
     size_t count = 0;
     pthread_mutex_lock(&live->writes.lock);
-    while (count < PUTS_A_ROUND && live->writes.first != NULL) {
-        const struct live_query *next = (const struct live_query *)live->writes.first;
+    while (count < PUTS_A_ROUND && live->writes.row.first != NULL) {
+        const struct live_query *next = (const struct live_query *)live->writes.row.first;
         if (count > 0 && next->kind != LIVE_PROFILE_PUT) {
             break;
         }
-        queries[count++] = work_take_now(&live->writes);
+        queries[count++] = work_take_now(&live->writes, &live->writes.row);
         if (next->kind != LIVE_PROFILE_PUT) {
             break;
         }

@@ -159,7 +159,7 @@ static void test_full_queues(void **state)
     static const enum live_query_kind kinds[] = {LIVE_READ, LIVE_WRITE};
     for (int k = 0; k < 2; k++) {
         int busy = 0, well = 0, away = 0;
-        int threads = kinds[k] == LIVE_READ ? 2 : 1;
+        int threads = kinds[k] == LIVE_READ ? 3 : 1;
         struct loop loop;
         loop_start(&loop, &options);
         atomic_store(&gate_open, false);
@@ -189,6 +189,57 @@ static void test_full_queues(void **state)
         free(questions);
         loop_stop(&loop);
     }
+}
+
+/* However many scans are asked for, short questions are answered meanwhile; and all scans in the
+ * end, at most two at a time. */
+static atomic_int most_at_once, scans_now;
+
+static enum err scan(struct records_link *link, struct live_query *query)
+{
+    int now = atomic_fetch_add(&scans_now, 1) + 1, most = atomic_load(&most_at_once);
+    while (now > most && !atomic_compare_exchange_weak(&most_at_once, &most, now)) {
+    }
+    enum err err = wait_at_gate(link, query);
+    atomic_fetch_sub(&scans_now, 1);
+    return err;
+}
+
+static void test_long_reads_leave_a_reader(void **state)
+{
+    (void)state;
+    enum { SCANS = 8 };
+    struct live_options options = options_for(&folder);
+    struct loop loop;
+    loop_start(&loop, &options);
+    assert_int_equal(beat_in(&loop, "e", "v", ""), LIVE_OK);
+    atomic_store(&gate_open, false);
+    atomic_store(&at_gate, 0);
+    static struct question scans[SCANS];
+    for (int i = 0; i < SCANS; i++) {
+        question_init(&scans[i], LIVE_READ, "e");
+        scans[i].query.work = scan;
+        scans[i].query.long_read = true;
+        question_begin(&loop, &scans[i]);
+    }
+    WAIT_FOR(atomic_load(&at_gate) == 2);
+    for (int i = 0; i < 20; i++) {
+        struct question short_one;
+        question_init(&short_one, LIVE_VIEWER, "e");
+        short_one.query.viewer = SLICE_LIT("v");
+        question_begin(&loop, &short_one);
+        assert_true(loop_until(&loop, &short_one.done, WAIT_MS));
+        assert_int_equal(short_one.query.status, LIVE_OK);
+        live_query_fini(&short_one.query);
+    }
+    assert_int_equal(atomic_load(&at_gate), 2);
+    atomic_store(&gate_open, true);
+    for (int i = 0; i < SCANS; i++) {
+        assert_true(loop_until(&loop, &scans[i].done, WAIT_MS));
+        assert_int_equal(scans[i].query.status, LIVE_OK);
+    }
+    assert_int_equal(atomic_load(&most_at_once), 2);
+    loop_stop(&loop);
 }
 
 /* Writing without a pause: parts get their turn after each one. */
@@ -235,8 +286,12 @@ static void test_writes_do_not_starve_rows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_outcomes),    TEST(test_writes_keep_their_order),   TEST(test_import_is_in_force),
-        TEST(test_full_queues), TEST(test_writes_do_not_starve_rows),
+        TEST(test_outcomes),
+        TEST(test_writes_keep_their_order),
+        TEST(test_import_is_in_force),
+        TEST(test_full_queues),
+        TEST(test_long_reads_leave_a_reader),
+        TEST(test_writes_do_not_starve_rows),
     };
     return tap_run(tests);
 }

@@ -5,14 +5,14 @@
  *
  * CSV: each page goes out when it is there, and the next one is asked for when the peer has taken
  * most of it: one page of memory per stream, and a slow peer holds no reader.
- * JSON: pages are gathered until the limit or the end, and answered as a whole.
+ * JSON: pages are gathered until the limit, JSON_BYTES or the end, and answered as a whole.
  *
  * Only the first page waits until everything counted so far is stored.  It sets the moment that the
  * report is of: what is later is left out of further pages, too, so all rows are of one moment.  A
  * cursor carries that moment on.
  *
  * Memory: one allocation per report, at most REPORTS_MAX; while it reads, a page of PAGE_BYTES and
- * a row; JSON what it has gathered, a thousand rows.
+ * a row; JSON what it has gathered, at most JSON_BYTES and a row.
  *
  * Threads: the worker's; the `page` band is the reader's while a query is under way. */
 #include "api/report.h"
@@ -64,6 +64,7 @@ static bool ask_page(struct report *report, bool fresh)
         .work = report_read_page,
         .arg = report,
         .fresh = fresh,
+        .long_read = true,
     };
     report->asking = worker_submit(report->worker, &report->query.request);
     return report->asking;
@@ -221,7 +222,7 @@ static struct report *report_new(struct call *call)
     report->worker = call->worker;
     memcpy(report->event, call->event.ptr, call->event.len);
     report->event_id = slice_of(report->event, call->event.len);
-    buffer_init(&report->text, ANSWER_BYTES_MAX);
+    buffer_init(&report->text, JSON_BYTES + ROW_BYTES_MAX);
     buffer_init(&report->page, PAGE_BYTES_MAX);
     list_append(&call->worker->reports, &report->node);
     call->worker->reports_count++;

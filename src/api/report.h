@@ -7,7 +7,9 @@
 #include "api/internal.h"
 #include "base/zone.h"
 
-/* Of a worker, under way: each may hold a page, and a JSON one what it has gathered. */
+/* Of a worker, under way: each may hold a page (256 KiB with its growth), and a JSON one what it
+ * has gathered: JSON_BYTES and a row.  So 328 MiB of a worker at most, which cli/serve.c adds to
+ * what it prints at the start. */
 #define REPORTS_MAX    256
 #define ZONE_BYTES_MAX 64
 #define MEMBERS_END    UINT32_MAX
@@ -28,11 +30,11 @@ struct report {
     char zone_name[ZONE_BYTES_MAX];
     size_t zone_len;
     /* how far it is */
-    uint32_t next; /* the member to go on with */
-    uint32_t rows; /* JSON: in `text` */
-    bool asking;   /* live/ has the query */
-    bool began;    /* the stream */
-    struct buffer text;
+    uint32_t next;      /* the member to go on with */
+    uint32_t rows;      /* JSON: in `text` */
+    bool asking;        /* live/ has the query */
+    bool began;         /* the stream */
+    struct buffer text; /* JSON: what is gathered; the reader looks at its length */
     /* page: the reader's while asking */
     int64_t moment_ms; /* 0: not known before the first page */
     struct zone *zone; /* NULL: not opened yet */
@@ -46,6 +48,12 @@ struct report {
 
 #define PAGE_BYTES     (128u << 10)
 #define PAGE_BYTES_MAX ((size_t)1 << 20) /* with the row that crossed PAGE_BYTES */
+
+/* The text of a JSON answer: with the row that crosses this it ends, with a `next`. */
+#define JSON_BYTES ((size_t)1 << 20)
+/* A row's JSON: its texts, each byte maybe escaped as \u00XX, and its numbers. */
+#define ROW_BYTES_MAX (6 * (VIEWER_ID_BYTES_MAX + NAME_BYTES_MAX + GROUPS_PACKED_BYTES_MAX) + 1024)
+static_assert(PAGE_BYTES + ROW_BYTES_MAX <= PAGE_BYTES_MAX, "a page has room for its last row");
 
 /* The work of each query: rows from report->next on become the text of `page`. */
 enum err report_read_page(struct records_link *link, struct live_query *query);

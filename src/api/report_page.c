@@ -150,7 +150,11 @@ static enum err take_member(void *ctx, const struct records_member *member)
         return ERR_NONE;
     }
     /* Only a viewer who belongs to the report stops the page, so a cursor promises one more row. */
-    report->at_limit = report->rows + report->page_rows == report->limit;
+    uint32_t rows = report->rows + report->page_rows;
+    report->at_limit =
+        rows == report->limit ||
+        (!report->csv && rows > 0 &&
+         buffer_slice(&report->text).len + buffer_slice(&report->page).len >= JSON_BYTES);
     if (report->at_limit || buffer_slice(&report->page).len >= PAGE_BYTES) {
         report->page_next = member->member_no;
         return ERR_FULL;
@@ -158,7 +162,7 @@ static enum err take_member(void *ctx, const struct records_member *member)
     if (report->csv) {
         put_csv_row(&report->page, report->zone, member, &row);
     } else {
-        if (report->rows + report->page_rows > 0) {
+        if (rows > 0) {
             buffer_put_char(&report->page, ',');
         }
         put_json_row(&report->page, member, &row);
@@ -205,6 +209,12 @@ enum err report_read_page(struct records_link *link, struct live_query *query)
     }
     if (report->moment_ms == 0) {
         report->moment_ms = query->now_ms;
+    }
+    if (report->moment_ms > query->now_ms) {
+        report->problem = (struct problem){400, "cursor",
+                                           "\"cursor\" must be what \"next\" said: it is of a "
+                                           "time that is still to come"};
+        return ERR_NONE;
     }
     buffer_reset(&report->page); /* it may run again */
     report->page_rows = 0;

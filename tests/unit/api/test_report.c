@@ -8,10 +8,53 @@
 
 #define PATH     "/analytics/events/E/heartbeat-report"
 #define MEMBERS  3000
+#define LARGE    600 /* in event L */
 #define START_MS 1700000000000
 #define NOW_MS   (START_MS + 3600000)
 
 static struct store store;
+
+/* Thirty-two groups whose ids are as long as may be, and escaped: more than 4 KiB of JSON a row. */
+static struct slice large_groups(char packed[GROUPS_PACKED_BYTES_MAX])
+{
+    size_t len = 0;
+    for (int i = 0; i < GROUPS_PER_VIEWER_MAX; i++) {
+        packed[len++] = GROUP_ID_BYTES_MAX;
+        memset(packed + len, '"', GROUP_ID_BYTES_MAX);
+        len += GROUP_ID_BYTES_MAX;
+        packed[len - 1] = (char)('A' + i);
+    }
+    return slice_of(packed, len);
+}
+
+static void fill_large(struct changes *changes, char packed[GROUPS_PACKED_BYTES_MAX])
+{
+    struct change *change = changes_add(changes);
+    change->audience = (struct audience_row){.event = SLICE_LIT("L"),
+                                             .seq = 1,
+                                             .as_of_ms = NOW_MS,
+                                             .members = LARGE,
+                                             .attended = LARGE,
+                                             .logins = LARGE};
+    *changes_add_groups(changes) = (struct groups_row){1, large_groups(packed)};
+    change->groups_count = 1;
+    for (uint32_t i = 0; i < LARGE; i++) {
+        char viewer[16];
+        snprintf(viewer, sizeof viewer, "w%u", i);
+        *changes_add_member(changes) = (struct member_row){
+            .member_no = i,
+            .viewer_no = i,
+            .created = true,
+            .viewer = changes_copy(changes, slice_str(viewer)),
+            .groups = 1,
+            .start_ms = START_MS,
+            .end_ms = START_MS,
+            .expiry_ms = START_MS,
+            .counted_frame_ms = -1,
+        };
+    }
+    change->members_count = LARGE;
+}
 
 /* Viewer v<n> came at START_MS + n, stayed for n seconds, and every third one had come before. */
 static int fill(void **state)
@@ -52,6 +95,8 @@ static int fill(void **state)
     }
     change->members_count = MEMBERS;
     change->viewings_count = MEMBERS / 3;
+    char packed[GROUPS_PACKED_BYTES_MAX];
+    fill_large(&changes, packed);
     changes.covered_seq = 1;
     store_must(&store, records_commit(store.link, &changes));
     changes_fini(&changes);
@@ -138,6 +183,43 @@ static void test_json_pages(void **state)
         json_decref(answer);
     }
     assert_int_equal(seen, MEMBERS);
+}
+
+/* A JSON answer of large rows ends before its limit, with a cursor; no row is lost or twice. */
+static void test_large_rows(void **state)
+{
+    (void)state;
+    unsigned seen = 0, answers = 0;
+    char body[128] = "{}";
+    for (bool more = true; more; answers++) {
+        fake_request(HTTP_POST, "/analytics/events/L/heartbeat-report", body);
+        while (fake.answer.status == 0) {
+            give(LIVE_OK);
+        }
+        assert_int_equal(fake.answer.status, 200);
+        assert_true(strlen(fake.answer.body) < JSON_BYTES + ROW_BYTES_MAX + 256);
+        json_t *answer = json_loads(fake.answer.body, JSON_REJECT_DUPLICATES, NULL);
+        assert_non_null(answer);
+        json_t *rows = json_object_get(answer, "viewers"), *row;
+        size_t i;
+        json_array_foreach(rows, i, row)
+        {
+            char viewer[16];
+            snprintf(viewer, sizeof viewer, "w%u", seen++);
+            assert_string_equal(json_string_value(json_object_get(row, "viewerId")), viewer);
+            assert_int_equal(json_array_size(json_object_get(row, "groups")), 32);
+        }
+        assert_true(json_array_size(rows) > 0);
+        json_t *next = json_object_get(answer, "next");
+        more = next != NULL;
+        if (more) {
+            assert_true(strlen(fake.answer.body) >= JSON_BYTES);
+            snprintf(body, sizeof body, "{\"cursor\":\"%s\"}", json_string_value(next));
+        }
+        json_decref(answer);
+    }
+    assert_int_equal(seen, LARGE);
+    assert_int_equal(answers, 3);
 }
 
 static void test_filters(void **state)
@@ -306,6 +388,17 @@ static void test_bad_bodies(void **state)
     fake_request(HTTP_POST, PATH, "{\"timeZone\":\"Mars/Olympus\"}");
     give(LIVE_OK);
     assert_problem(400, "timeZone");
+    /* Whether a cursor is of a time that was is seen by the engine's clock. */
+    fake_request(HTTP_POST, PATH, "{\"cursor\":\"0.9007199254740992\"}");
+    give(LIVE_OK);
+    assert_problem(400, "cursor");
+    char body[64];
+    for (int64_t after_ms = 0; after_ms < 2; after_ms++) {
+        snprintf(body, sizeof body, "{\"cursor\":\"2999.%lld\"}", NOW_MS + (long long)after_ms);
+        fake_request(HTTP_POST, PATH, body);
+        give(LIVE_OK);
+        assert_int_equal(fake.answer.status, after_ms == 0 ? 200 : 400);
+    }
 }
 
 static void test_accept(void **state)
@@ -366,15 +459,11 @@ static void test_stop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_json_pages),
-        cmocka_unit_test(test_filters),
-        cmocka_unit_test(test_csv),
-        cmocka_unit_test(test_back_pressure),
-        cmocka_unit_test(test_failure_half_way),
-        cmocka_unit_test(test_peer_gone),
-        cmocka_unit_test(test_bad_bodies),
-        cmocka_unit_test(test_accept),
-        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_json_pages),    cmocka_unit_test(test_large_rows),
+        cmocka_unit_test(test_filters),       cmocka_unit_test(test_csv),
+        cmocka_unit_test(test_back_pressure), cmocka_unit_test(test_failure_half_way),
+        cmocka_unit_test(test_peer_gone),     cmocka_unit_test(test_bad_bodies),
+        cmocka_unit_test(test_accept),        cmocka_unit_test(test_stop),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, fill, empty);

@@ -12,7 +12,7 @@
 
 struct shared_text {
     unsigned references; /* behind the mutex: who responds with it, and the table */
-    int64_t finished_ms; /* monotonic */
+    int64_t asked_ms;    /* monotonic: it may lack what was counted after this */
     size_t len;
     char bytes[];
 };
@@ -22,9 +22,12 @@ struct shared_slot {
     struct shared_text *text; /* NULL: free */
 };
 
+#define FORGOTTEN_COUNTERS 256
+
 struct shared_answers {
     pthread_mutex_t lock;
-    size_t bytes; /* of all texts in slots */
+    uint32_t forgotten[FORGOTTEN_COUNTERS]; /* by a hash of the event: see shared.h */
+    size_t bytes;                           /* of all texts in slots */
     struct shared_slot slots[SHARED_ANSWERS_MAX];
 };
 
@@ -91,7 +94,7 @@ static struct shared_slot *oldest_slot(struct shared_answers *answers)
     for (size_t i = 0; i < SHARED_ANSWERS_MAX; i++) {
         struct shared_slot *slot = &answers->slots[i];
         if (slot->text != NULL &&
-            (oldest == NULL || slot->text->finished_ms < oldest->text->finished_ms)) {
+            (oldest == NULL || slot->text->asked_ms < oldest->text->asked_ms)) {
             oldest = slot;
         }
     }
@@ -116,7 +119,7 @@ struct shared_text *shared_answers_find(struct shared_answers *answers,
     struct shared_text *text = NULL;
     pthread_mutex_lock(&answers->lock);
     struct shared_slot *slot = slot_of(answers, key);
-    if (slot != NULL && now_ms - slot->text->finished_ms < SHARED_MS) {
+    if (slot != NULL && now_ms - slot->text->asked_ms < SHARED_MS) {
         text = slot->text;
         text->references++;
     }
@@ -124,22 +127,48 @@ struct shared_text *shared_answers_find(struct shared_answers *answers,
     return text;
 }
 
-struct shared_text *shared_answers_keep(struct shared_answers *answers,
-                                        const struct shared_key *key, struct slice bytes,
-                                        int64_t now_ms)
+/* The counter of an event; another event may have the same one, which costs it a scan at times. */
+static uint32_t *forgotten_of(struct shared_answers *answers, struct slice event)
 {
-    struct shared_text *text = memory_alloc(sizeof *text + bytes.len);
-    text->references = 1;
-    text->finished_ms = now_ms;
-    text->len = bytes.len;
-    if (bytes.len > 0) {
-        memcpy(text->bytes, bytes.ptr, bytes.len);
+    uint32_t hash = 0;
+    for (size_t i = 0; i < event.len; i++) {
+        hash = hash * 31 + (unsigned char)event.ptr[i];
     }
-    if (bytes.len > SHARED_BYTES_MAX) {
-        return text;
-    }
+    return &answers->forgotten[hash % FORGOTTEN_COUNTERS];
+}
+
+struct shared_moment shared_answers_moment(struct shared_answers *answers,
+                                           const struct shared_key *key, int64_t now_ms)
+{
+    struct shared_moment moment = {.asked_ms = now_ms};
     pthread_mutex_lock(&answers->lock);
+    moment.forgotten = *forgotten_of(answers, slice_of(key->event, key->event_len));
+    pthread_mutex_unlock(&answers->lock);
+    return moment;
+}
+
+void shared_answers_forget(struct shared_answers *answers, struct slice event)
+{
+    pthread_mutex_lock(&answers->lock);
+    ++*forgotten_of(answers, event);
+    for (size_t i = 0; i < SHARED_ANSWERS_MAX; i++) {
+        struct shared_slot *slot = &answers->slots[i];
+        if (slot->text != NULL &&
+            slice_equal(slice_of(slot->key.event, slot->key.event_len), event)) {
+            empty_slot(answers, slot);
+        }
+    }
+    pthread_mutex_unlock(&answers->lock);
+}
+
+/* Puts it in its place; under the lock. */
+static void put_text(struct shared_answers *answers, const struct shared_key *key,
+                     struct shared_text *text)
+{
     struct shared_slot *same = slot_of(answers, key);
+    if (same != NULL && same->text->asked_ms > text->asked_ms) {
+        return; /* another worker was asked later and has answered first */
+    }
     if (same != NULL) {
         empty_slot(answers, same);
     }
@@ -151,6 +180,26 @@ struct shared_text *shared_answers_keep(struct shared_answers *answers,
     slot->text = text;
     text->references++;
     answers->bytes += text->len;
+}
+
+struct shared_text *shared_answers_keep(struct shared_answers *answers,
+                                        const struct shared_key *key, struct slice bytes,
+                                        struct shared_moment moment, int64_t now_ms)
+{
+    struct shared_text *text = memory_alloc(sizeof *text + bytes.len);
+    text->references = 1;
+    text->asked_ms = moment.asked_ms;
+    text->len = bytes.len;
+    if (bytes.len > 0) {
+        memcpy(text->bytes, bytes.ptr, bytes.len);
+    }
+    if (bytes.len > SHARED_BYTES_MAX || now_ms - moment.asked_ms >= SHARED_MS) {
+        return text; /* nobody else can use it */
+    }
+    pthread_mutex_lock(&answers->lock);
+    if (moment.forgotten == *forgotten_of(answers, slice_of(key->event, key->event_len))) {
+        put_text(answers, key, text);
+    }
     pthread_mutex_unlock(&answers->lock);
     return text;
 }
@@ -249,6 +298,45 @@ static void question_free(struct shared_question *question)
     free(question);
 }
 
+/* All who wait for it; it is gone. */
+static void respond_all(struct shared_question *question, const struct shared_text *text)
+{
+    for (struct http_exchange *exchange = question->first; exchange != NULL;) {
+        struct http_exchange *next = ((struct shared_waiter *)(void *)exchange->user)->next;
+        respond(exchange, question, text);
+        exchange = next;
+    }
+    question_free(question);
+}
+
+static void enlist(struct api_worker *worker, struct shared_question *question)
+{
+    if (worker->shared_count < SHARED_UNDER_WAY_MAX) {
+        question->next = worker->shared;
+        worker->shared = question;
+        worker->shared_count++;
+        question->listed = true;
+    }
+}
+
+static void take_moment(struct shared_question *question)
+{
+    question->moment =
+        shared_answers_moment(question->worker->api->shared, &question->key, clock_mono_ms());
+}
+
+/* Its predecessor is done. */
+static bool ask_successor(struct shared_question *question)
+{
+    take_moment(question);
+    if (!worker_submit(question->worker, &question->query.request)) {
+        question->query.status = LIVE_BUSY;
+        return false;
+    }
+    enlist(question->worker, question);
+    return true;
+}
+
 static void shared_done(struct live_request *request)
 {
     struct shared_question *question = (struct shared_question *)(void *)request;
@@ -257,24 +345,25 @@ static void shared_done(struct live_request *request)
                   "a request is where its question begins");
     struct api_worker *worker = question->worker;
     struct shared_answers *answers = worker->api->shared;
+    struct shared_question *successor = question->successor;
     worker_returned(worker);
-    /* First: an answer may bring the connection's next request, which must find the text. */
+    /* First: an answer may bring the connection's next request, which must find the text, or the
+     * successor. */
     unlist(worker, question);
     struct shared_text *text = NULL;
     if (question->query.status == LIVE_OK && question->problem.status == 0 &&
         buffer_outcome(&question->text) == BUFFER_OK) {
         text = shared_answers_keep(answers, &question->key, buffer_slice(&question->text),
-                                   clock_mono_ms());
+                                   question->moment, clock_mono_ms());
     }
-    for (struct http_exchange *exchange = question->first; exchange != NULL;) {
-        struct http_exchange *next = ((struct shared_waiter *)(void *)exchange->user)->next;
-        respond(exchange, question, text);
-        exchange = next;
-    }
+    bool asked = successor != NULL && ask_successor(successor);
+    respond_all(question, text);
     if (text != NULL) {
         shared_text_free(answers, text);
     }
-    question_free(question);
+    if (successor != NULL && !asked) {
+        respond_all(successor, NULL);
+    }
 }
 
 static struct shared_key key_of(const struct call *call, live_work_fn *work,
@@ -307,6 +396,7 @@ static struct shared_question *shared_question_new(struct call *call, const stru
         .work = key->work,
         .arg = question,
         .fresh = fresh,
+        .long_read = true,
     };
     return question;
 }
@@ -338,6 +428,15 @@ bool shared_range_read(struct call *call, bool step, struct shared_range *range)
     return true;
 }
 
+/* Does it see all that whoever asks now must get? */
+static bool is_young(const struct shared_question *question)
+{
+    struct shared_moment now =
+        shared_answers_moment(question->worker->api->shared, &question->key, clock_mono_ms());
+    return now.asked_ms - question->moment.asked_ms < SHARED_MS &&
+           now.forgotten == question->moment.forgotten;
+}
+
 void shared_ask(struct call *call, live_work_fn *work, bool fresh, const struct shared_range *range)
 {
     struct api_worker *worker = call->worker;
@@ -350,20 +449,30 @@ void shared_ask(struct call *call, live_work_fn *work, bool fresh, const struct 
         return;
     }
     struct shared_question *question = under_way(worker, &key);
-    if (question != NULL) {
+    if (question != NULL && is_young(question)) {
         wait_for(question, call->exchange);
         return;
     }
+    if (question != NULL) {
+        if (question->successor == NULL) {
+            question->successor = shared_question_new(call, &key, fresh);
+        }
+        wait_for(question->successor, call->exchange);
+        return;
+    }
     question = shared_question_new(call, &key, fresh);
+    take_moment(question);
     if (!call_submit(call, &question->query.request)) {
         question_free(question);
         return;
     }
     wait_for(question, call->exchange);
-    if (worker->shared_count < SHARED_UNDER_WAY_MAX) {
-        question->next = worker->shared;
-        worker->shared = question;
-        worker->shared_count++;
-        question->listed = true;
-    }
+    enlist(worker, question);
+}
+
+bool shared_forget(struct question *question)
+{
+    const struct api_worker *worker = exchange_of(question)->worker_ctx;
+    shared_answers_forget(worker->api->shared, question->query.event);
+    return auth_forget(question);
 }

@@ -1,5 +1,5 @@
 /* viewers.c -- one viewer of an event: the viewings, and the profile. */
-#include "api/internal.h"
+#include "api/shared.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -157,7 +157,7 @@ void viewers_delete(struct call *call)
 {
     struct question *question = question_new(call, LIVE_ERASE, NULL);
     question->status = 204;
-    question->go_on = auth_forget;
+    question->go_on = shared_forget;
     question_ask(call, question);
 }
 

@@ -29,10 +29,18 @@ static struct shared_key key_of(live_work_fn *work, const char *event, const cha
     return key;
 }
 
+/* Asked and answered in the same ms. */
+static struct shared_text *keep_slice(struct shared_answers *answers, const struct shared_key *key,
+                                      struct slice text, int64_t now_ms)
+{
+    return shared_answers_keep(answers, key, text, shared_answers_moment(answers, key, now_ms),
+                               now_ms);
+}
+
 static void keep(struct shared_answers *answers, const struct shared_key *key, const char *text,
                  int64_t now_ms)
 {
-    shared_text_free(answers, shared_answers_keep(answers, key, slice_str(text), now_ms));
+    shared_text_free(answers, keep_slice(answers, key, slice_str(text), now_ms));
     shared_answers_check(answers);
 }
 
@@ -99,24 +107,95 @@ static void test_bytes(void **state)
     char *bytes = memory_zalloc(SHARED_BYTES_MAX + 1);
     for (int i = 0; i < 5; i++) {
         struct shared_key key = key_of(work_a, "E", "", i);
-        struct shared_text *text = shared_answers_keep(answers, &key, slice_of(bytes, size), i);
+        struct shared_text *text = keep_slice(answers, &key, slice_of(bytes, size), i);
         /* A text that is being sent outlives its place in the table. */
         keep(answers, &key, "other", i);
         assert_int_equal(shared_text_slice(text).len, size);
         shared_text_free(answers, text);
-        shared_text_free(answers, shared_answers_keep(answers, &key, slice_of(bytes, size), i));
+        shared_text_free(answers, keep_slice(answers, &key, slice_of(bytes, size), i));
         assert_true(shared_answers_check(answers) <= SHARED_BYTES_MAX);
     }
     assert_int_equal(shared_answers_check(answers), 3 * size);
     /* One that is larger than the table is not kept, and drives nothing out. */
     struct shared_key key = key_of(work_a, "E", "", 9);
-    struct shared_text *text =
-        shared_answers_keep(answers, &key, slice_of(bytes, SHARED_BYTES_MAX + 1), 9);
+    struct shared_text *text = keep_slice(answers, &key, slice_of(bytes, SHARED_BYTES_MAX + 1), 9);
     assert_int_equal(shared_text_slice(text).len, SHARED_BYTES_MAX + 1);
     shared_text_free(answers, text);
     assert_found(answers, &key, 9, NULL);
     assert_int_equal(shared_answers_check(answers), 3 * size);
     free(bytes);
+    shared_answers_free(answers);
+}
+
+/* The age of an answer is that of its question, however long the scan took. */
+static void test_age(void **state)
+{
+    (void)state;
+    struct shared_answers *answers = shared_answers_new();
+    const struct shared_key key = key_of(work_a, "E", "", 1);
+    struct shared_moment early = shared_answers_moment(answers, &key, 10000);
+    struct shared_moment late = shared_answers_moment(answers, &key, 10300);
+    shared_text_free(answers, shared_answers_keep(answers, &key, SLICE_LIT("early"), early, 10900));
+    assert_found(answers, &key, 10000 + SHARED_MS - 1, "early");
+    assert_found(answers, &key, 10000 + SHARED_MS, NULL);
+    shared_text_free(answers, shared_answers_keep(answers, &key, SLICE_LIT("late"), late, 10950));
+    /* What was asked before that and is answered after it comes too late. */
+    shared_text_free(answers, shared_answers_keep(answers, &key, SLICE_LIT("early"), early, 10960));
+    assert_found(answers, &key, 10960, "late");
+    /* A scan of more than a second: nobody can use it, so it takes nobody's place. */
+    const struct shared_key slow = key_of(work_a, "E", "", 2);
+    shared_text_free(
+        answers, shared_answers_keep(answers, &slow, SLICE_LIT("slow"), early, 10000 + SHARED_MS));
+    assert_found(answers, &slow, 10000 + SHARED_MS, NULL);
+    assert_int_equal(shared_answers_check(answers), 4);
+    shared_answers_free(answers);
+}
+
+static void test_forgotten(void **state)
+{
+    (void)state;
+    struct shared_answers *answers = shared_answers_new();
+    const struct shared_key event = key_of(work_a, "E", "", 1);
+    const struct shared_key session = key_of(work_b, "E", "S", 1);
+    const struct shared_key other = key_of(work_a, "F", "", 1);
+    keep(answers, &event, "event", 0);
+    keep(answers, &session, "session", 0);
+    keep(answers, &other, "other", 0);
+    struct shared_moment before = shared_answers_moment(answers, &event, 0);
+    struct shared_moment of_other = shared_answers_moment(answers, &other, 0);
+    shared_answers_forget(answers, SLICE_LIT("E"));
+    assert_found(answers, &event, 0, NULL);
+    assert_found(answers, &session, 0, NULL);
+    assert_found(answers, &other, 0, "other");
+    assert_int_equal(shared_answers_check(answers), 5);
+    /* And what was asked before is not kept after. */
+    shared_text_free(answers, shared_answers_keep(answers, &event, SLICE_LIT("old"), before, 1));
+    assert_found(answers, &event, 1, NULL);
+    shared_text_free(answers, shared_answers_keep(answers, &other, SLICE_LIT("F"), of_other, 1));
+    assert_found(answers, &other, 1, "F");
+    keep(answers, &event, "new", 1);
+    assert_found(answers, &event, 1, "new");
+    shared_answers_free(answers);
+}
+
+/* A dashboard of 50 sessions that asks its five questions one after the other finds each again. */
+static void test_dashboard(void **state)
+{
+    (void)state;
+    struct shared_answers *answers = shared_answers_new();
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 50; i++) {
+            char session[16];
+            snprintf(session, sizeof session, "s%d", i);
+            for (int what = 0; what < 5; what++) {
+                struct shared_key key = key_of(work_a, "E", session, what);
+                assert_found(answers, &key, round, round == 0 ? NULL : "text");
+                if (round == 0) {
+                    keep(answers, &key, "text", 0);
+                }
+            }
+        }
+    }
     shared_answers_free(answers);
 }
 
@@ -193,6 +272,92 @@ static void test_problem_for_all(void **state)
     }
 }
 
+static void answer_with(struct shared_question *question, const char *text)
+{
+    buffer_reset(&question->text);
+    buffer_put(&question->text, slice_str(text));
+    fake.handler.wake(fake.worker);
+}
+
+/* Who asks when a scan has been under way for a second must not get what may lack that second: all
+ * of those wait for the next scan, which is asked when the first one is done. */
+static void test_successor(void **state)
+{
+    (void)state;
+    static const char target[] = "/analytics/events/SLOW/viewers/viewing-stats";
+    for (int round = 0; round < 2; round++) {
+        bool refuse = round == 1;
+        fake_request(HTTP_GET, target, "");
+        struct shared_question *first = computation()->arg;
+        first->moment.asked_ms -= SHARED_MS - 500;
+        other_asks(0, target); /* still young enough */
+        first->moment.asked_ms -= 500;
+        other_asks(1, target);
+        other_asks(2, target);
+        assert_ptr_equal(fake.submitted, &first->query.request); /* one at a time */
+        fake.refuse = refuse;
+        answer_with(first, "{\"n\":1}");
+        fake.refuse = false;
+        assert_json("{\"n\":1}");
+        assert_int_equal(fake.other_status[0], 200);
+        if (refuse) {
+            assert_int_equal(fake.other_status[1], 503);
+            assert_int_equal(fake.other_status[2], 503);
+            assert_null(fake.submitted);
+            continue;
+        }
+        assert_int_equal(fake.other_status[1], 0);
+        struct shared_question *second = computation()->arg;
+        assert_true(second->query.fresh && second->query.long_read);
+        other_asks(0, target); /* and these wait for it too */
+        answer_with(second, "{\"n\":2}");
+        for (int i = 0; i < 3; i++) {
+            assert_int_equal(fake.other_status[i], 200);
+        }
+        fake_request(HTTP_GET, target, "");
+        assert_json("{\"n\":2}"); /* the first one was not kept */
+        shared_answers_forget(((struct api_worker *)fake.worker)->api->shared, SLICE_LIT("SLOW"));
+    }
+}
+
+/* Once an erasure or a purge is answered, nobody gets what was asked before it. */
+static void test_erased(void **state)
+{
+    (void)state;
+    static const char target[] = "/analytics/events/GONE/sessions/S/viewers/viewing-stats";
+    static const struct {
+        const char *path;
+        enum live_query_kind kind;
+    } deletes[] = {{"/analytics/events/GONE/viewers/v", LIVE_ERASE},
+                   {"/analytics/events/GONE", LIVE_PURGE}};
+    for (int i = 0; i < 2; i++) {
+        other_asks(0, target);
+        struct shared_question *before = computation()->arg;
+        fake_request(HTTP_DELETE, deletes[i].path, "");
+        fake_query(deletes[i].kind)->status = LIVE_OK;
+        fake_finish();
+        assert_int_equal(fake.answer.status, 204);
+        other_asks(1, target);
+        assert_null(fake.submitted); /* it waits for the successor */
+        fake.submitted = &before->query.request;
+        answer_with(before, "{\"v\":1}");
+        assert_int_equal(fake.other_status[0], 200);
+        assert_int_equal(fake.other_status[1], 0);
+        answer_with(computation()->arg, "{\"v\":0}");
+        assert_int_equal(fake.other_status[1], 200);
+        fake_request(HTTP_GET, target, "");
+        assert_json("{\"v\":0}");
+        /* A kept answer goes as well. */
+        fake_request(HTTP_DELETE, deletes[i].path, "");
+        fake_query(deletes[i].kind)->status = LIVE_OK;
+        fake_finish();
+        fake_request(HTTP_GET, target, "");
+        computation()->status = LIVE_BUSY;
+        fake_finish();
+        assert_problem(503, "");
+    }
+}
+
 static void test_no_room(void **state)
 {
     (void)state;
@@ -239,13 +404,12 @@ static void test_parameters(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_keys),
-        cmocka_unit_test(test_oldest_goes),
-        cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_waiting),
-        cmocka_unit_test(test_problem_for_all),
-        cmocka_unit_test(test_no_room),
-        cmocka_unit_test(test_parameters),
+        cmocka_unit_test(test_keys),      cmocka_unit_test(test_oldest_goes),
+        cmocka_unit_test(test_bytes),     cmocka_unit_test(test_age),
+        cmocka_unit_test(test_forgotten), cmocka_unit_test(test_dashboard),
+        cmocka_unit_test(test_waiting),   cmocka_unit_test(test_problem_for_all),
+        cmocka_unit_test(test_successor), cmocka_unit_test(test_erased),
+        cmocka_unit_test(test_no_room),   cmocka_unit_test(test_parameters),
     };
     return fake_run(tests);
 }

@@ -4,6 +4,7 @@
  * seen.  Who is asked first for one entry is the record store, since that is where it is said; only
  * when it knows nothing at all, live/ is asked whether somebody has come a moment ago. */
 #include "api/directory.h"
+#include "api/shared.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -287,7 +288,7 @@ static bool take_session(struct call *call, struct declaration *declaration, uin
     if (json_object_read(item->raw, fields, FIELDS, values, &fault) != JSON_OK) {
         char text[JSON_FAULT_TEXT_BYTES];
         json_fault_text(&fault, text);
-        snprintf(name, sizeof name, "sessions[%u].%s", number - 1,
+        snprintf(name, sizeof name, "sessions[%u]%s%s", number - 1, fault.field == NULL ? "" : ".",
                  fault.field == NULL ? "" : fault.field);
         call_problem(call, 400, name, text);
         return false;
@@ -304,6 +305,39 @@ static bool take_session(struct call *call, struct declaration *declaration, uin
         call_problem(call, 400, name, detail);
     }
     return rule == NULL;
+}
+
+static int session_order(const void *a, const void *b)
+{
+    const struct directory_entry *one = *(const struct directory_entry *const *)a;
+    const struct directory_entry *other = *(const struct directory_entry *const *)b;
+    int order = slice_compare(one->session, other->session);
+    return order != 0 ? order : (one > other) - (one < other); /* in the order of the body */
+}
+
+/* False: answered, since a session is there twice. */
+static bool check_twice(struct call *call, const struct declaration *declaration)
+{
+    const struct directory_entry *sorted[DECLARED_SESSIONS_MAX];
+    uint32_t count = declaration->count - 1;
+    for (uint32_t i = 0; i < count; i++) {
+        sorted[i] = &declaration->entries[i + 1];
+    }
+    if (count > 1) {
+        qsort(sorted, count, sizeof sorted[0], session_order);
+    }
+    for (uint32_t i = 1; i < count; i++) {
+        if (slice_equal(sorted[i - 1]->session, sorted[i]->session)) {
+            char name[FIELD_BYTES], detail[3 * FIELD_BYTES];
+            snprintf(name, sizeof name, "sessions[%u].sessionId",
+                     (unsigned)(sorted[i] - declaration->entries) - 1);
+            snprintf(detail, sizeof detail, "\"%s\" is that of \"sessions[%u]\"", name,
+                     (unsigned)(sorted[i - 1] - declaration->entries) - 1);
+            call_problem(call, 400, name, detail);
+            return false;
+        }
+    }
+    return true;
 }
 
 static uint32_t items_of(const struct json_value *array)
@@ -397,6 +431,10 @@ static struct declaration *read_declaration(struct call *call)
             return NULL;
         }
     }
+    if (!check_twice(call, declaration)) {
+        free(declaration);
+        return NULL;
+    }
     return declaration;
 }
 
@@ -419,7 +457,7 @@ void events_delete(struct call *call)
 {
     struct question *question = question_new(call, LIVE_PURGE, NULL);
     question->status = 204;
-    question->go_on = auth_forget;
+    question->go_on = shared_forget;
     question->explain = explain_unknown;
     question_ask(call, question);
 }

@@ -211,6 +211,9 @@ static void test_bad_declarations(void **state)
         {"{\"sessions\":[{\"sessionId\":\"a\"},{\"sessionId\":\"a b\"}]}", "sessions[1].sessionId"},
         {"{\"sessions\":[{\"sessionId\":\"a\",\"title\":\"\\u007f\"}]}", "sessions[0].title"},
         {"{\"sessions\":[{\"sessionId\":\"a\",\"startMs\":-1}]}", "sessions[0].startMs"},
+        {"{\"sessions\":[{\"sessionId\":\"b\"},{\"sessionId\":\"a\"},{\"sessionId\":\"ab\"},"
+         "{\"sessionId\":\"\\u0061\"}]}",
+         "sessions[3].sessionId"},
         {"", ""},
         {"[]", ""},
         {"{\"title\":\"a\"", ""},

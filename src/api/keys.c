@@ -1,7 +1,9 @@
 /* keys.c -- API keys: made, listed, revoked.
  *
  * A key is shown once, in the answer that makes it; only its hash is stored.  A change is in force
- * when it is answered: the work that makes it has the table read anew. */
+ * when it is answered: the work that makes it has the table read anew.  Where that fails, a key
+ * that was made is deleted again; where that fails too it is the caller's all the same, and in
+ * force as soon as the keys can be read: the server looks for changes of them every second. */
 #include "api/internal.h"
 
 #include <sodium.h>
@@ -83,7 +85,19 @@ static enum err work_make(struct records_link *link, struct live_query *query)
         }
         making->stored = err == ERR_NONE;
     }
-    return err == ERR_NONE ? auth_keys_load(making->api, link) : err;
+    if (err != ERR_NONE) {
+        return err;
+    }
+    err = auth_keys_load(making->api, link);
+    if (err == ERR_NONE) {
+        return ERR_NONE;
+    }
+    enum err deleted = records_key_delete(link, making->row.id);
+    if (deleted == ERR_NONE || deleted == ERR_NOT_FOUND) {
+        making->stored = false;
+        return err;
+    }
+    return ERR_NONE; /* it is there to stay: who asked for it must know it */
 }
 
 static void write_made(struct buffer *out, const struct question *question)

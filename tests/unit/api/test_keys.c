@@ -119,6 +119,30 @@ static void test_bad_keys(void **state)
     }
 }
 
+/* The keys cannot be read once this one is stored: then it must not stay, since nobody knows it; if
+ * it cannot be deleted either, who asked for it knows it. */
+static void test_not_in_force(void **state)
+{
+    (void)state;
+    int64_t keys = store_number(&worked, "SELECT count(*) FROM api_key");
+    store_sql(&worked, "CREATE TRIGGER damage AFTER INSERT ON api_key BEGIN "
+                       "UPDATE api_key SET hash = x'00' WHERE id = new.id; END");
+    fake_request(HTTP_POST, KEYS, "{\"role\":\"read\"}");
+    worked_do(LIVE_WRITE);
+    assert_problem(503, "");
+    assert_int_equal(store_number(&worked, "SELECT count(*) FROM api_key"), keys);
+    store_sql(&worked, "CREATE TRIGGER keep BEFORE DELETE ON api_key BEGIN "
+                       "SELECT raise(ABORT, 'not now'); END");
+    fake_request(HTTP_POST, KEYS, "{\"role\":\"read\"}");
+    worked_do(LIVE_WRITE);
+    json_t *answer = answer_of(201);
+    assert_true(strlen(text_of(answer, "key")) > 0);
+    json_decref(answer);
+    store_sql(&worked, "DROP TRIGGER damage; DROP TRIGGER keep;"
+                       "DELETE FROM api_key WHERE hash = x'00'");
+    assert_int_equal(store_number(&worked, "SELECT count(*) FROM api_key"), keys);
+}
+
 static void test_full(void **state)
 {
     (void)state;
@@ -138,8 +162,9 @@ static void test_full(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_make),     cmocka_unit_test(test_list), cmocka_unit_test(test_revoke),
-        cmocka_unit_test(test_bad_keys), cmocka_unit_test(test_full),
+        cmocka_unit_test(test_make),         cmocka_unit_test(test_list),
+        cmocka_unit_test(test_revoke),       cmocka_unit_test(test_bad_keys),
+        cmocka_unit_test(test_not_in_force), cmocka_unit_test(test_full),
     };
     return worked_test(tests);
 }

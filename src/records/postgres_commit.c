@@ -12,6 +12,7 @@
 #include "records/json_text.h"
 #include "base/assert.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "core/country.h"
 
@@ -627,6 +628,7 @@ enum err postgres_commit(struct records_link *base, struct changes *changes)
     enum err err = commit_once(link, changes, forgets);
     /* "Division by zero": the name is not there any more, because another writer has begun. */
     if (err != ERR_NONE && strcmp(link->conn.sqlstate, "22012") == 0) {
+        LOG_EVERY(10000, LOG_WARN, "records", "another process commits to %s", "these records too");
         changes->erased_count = 0;
         link->writer->connection = 0;
         err = commit_once(link, changes, forgets);

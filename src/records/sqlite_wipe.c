@@ -152,6 +152,7 @@ void sqlite_rewrite_if_due(struct sqlite_link *link)
     if (!due) {
         return;
     }
+    log_line(LOG_INFO, "records", "the file of an older version is written anew, once");
     if (sqlite3_exec(link->db, "VACUUM; DELETE FROM meta WHERE name = 'rewrite_due'", NULL, NULL,
                      NULL) == SQLITE_OK) {
         sqlite_wipe(link, false);

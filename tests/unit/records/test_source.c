@@ -3,6 +3,10 @@
 
 #include "core/groups.h"
 
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+
 struct platform {
     struct store store;
     char path[128];
@@ -299,6 +303,163 @@ static void test_broken_rows(void **state)
     store_close(&platform.store);
 }
 
+/* ---- another file in its place ---- */
+
+static void replace_file(const struct platform *platform, const char *path)
+{
+    assert_int_equal(rename(path, platform->path), 0);
+}
+
+static void pause_ms(long ms)
+{
+    const struct timespec pause = {ms / 1000, ms % 1000 * 1000000};
+    nanosleep(&pause, NULL);
+}
+
+static enum err ask_inside(void *ctx, const struct profile *profile)
+{
+    struct platform *platform = ctx;
+    uint64_t count;
+    pause_ms(1100); /* so the count would look at the path */
+    store_must(&platform->store,
+               records_profiles_count(platform->store.link, SLICE_LIT("E"), &count));
+    assert_true(slice_equal(profile->name, SLICE_LIT("New"))); /* the row is still there */
+    return ERR_NONE;
+}
+
+static void test_replaced_file(void **state)
+{
+    (void)state;
+    struct platform platform, other;
+    char beside[160];
+    platform_open(&platform);
+    other = platform;
+    snprintf(other.path, sizeof other.path, "%s/new.db", platform.store.folder);
+    with_query(&platform, QUERY, "SELECT count(*) FROM viewer WHERE show = :event");
+    expect(&platform, "E", "ada", "E/ada=Ada \"L\"<crew><press>");
+
+    /* What cannot be used does not take the place of what can, nor does nothing at all. */
+    FILE *garbage = fopen(other.path, "w");
+    assert_non_null(garbage);
+    for (int i = 0; i < 1000; i++) {
+        fprintf(garbage, "no database ");
+    }
+    assert_int_equal(fclose(garbage), 0);
+    replace_file(&platform, other.path);
+    pause_ms(1100);
+    expect(&platform, "E", "ada", "E/ada=Ada \"L\"<crew><press>");
+    assert_non_null(strstr(records_why(platform.store.link), "not a database"));
+    assert_int_equal(unlink(platform.path), 0);
+    pause_ms(1100);
+    expect(&platform, "E", "ada", "E/ada=Ada \"L\"<crew><press>");
+
+    platform_sql(&other, "CREATE TABLE viewer (show, roles, login, full_name);"
+                         "INSERT INTO viewer VALUES ('E', 'desk', 'ada', 'New')");
+    replace_file(&platform, other.path);
+    pause_ms(1100);
+    expect(&platform, "E", "ada", "E/ada=New<desk>");
+    uint64_t count;
+    store_must(&platform.store,
+               records_profiles_count(platform.store.link, SLICE_LIT("E"), &count));
+    assert_int_equal(count, 1);
+    expect(&platform, "E", "bob", NULL);
+
+    /* Not under a row that is being read. */
+    platform_sql(&other, "CREATE TABLE viewer (show, roles, login, full_name)");
+    replace_file(&platform, other.path);
+    store_must(&platform.store, records_profile_get(platform.store.link, SLICE_LIT("E"),
+                                                    SLICE_LIT("ada"), ask_inside, &platform));
+    expect(&platform, "E", "ada", NULL);
+    snprintf(beside, sizeof beside, "%s-wal", platform.path);
+    assert_int_equal(access(beside, F_OK), -1);
+    store_close(&platform.store);
+}
+
+/* ---- a user that may only read ---- */
+
+static void may_write(const struct platform *platform, bool may)
+{
+    const bool root = getuid() == 0;
+    if (root && may) {
+        assert_int_equal(seteuid(0), 0);
+    }
+    assert_int_equal(chmod(platform->path, 0644), 0);
+    assert_int_equal(chmod(platform->store.folder, may ? 0755 : 0555), 0);
+    if (root && !may) {
+        assert_int_equal(seteuid(65534), 0);
+    }
+}
+
+static void expect_refused(struct platform *platform, const char *words)
+{
+    enum err err = set_source(platform, QUERY, NULL);
+    char why[RECORDS_WHY_BYTES];
+    snprintf(why, sizeof why, "%s", records_why(platform->store.link));
+    may_write(platform, true);
+    if (err != ERR_INVALID || strstr(why, words) == NULL) {
+        fail_msg("%s: %s", err_name(err), why);
+    }
+}
+
+static void test_only_reading(void **state)
+{
+    (void)state;
+    struct platform platform;
+    char path[160];
+    platform_open(&platform);
+    platform_sql(&platform, "PRAGMA journal_mode = WAL");
+    may_write(&platform, false);
+    expect_refused(&platform, "copy made with VACUUM INTO");
+
+    /* While the platform has it open, it can be read. */
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(platform.path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "UPDATE viewer SET roles = 'x'", NULL, NULL, NULL),
+                     SQLITE_OK);
+    may_write(&platform, false);
+    store_must(&platform.store, set_source(&platform, QUERY, NULL));
+    expect(&platform, "E", "ada", "E/ada=Ada \"L\"<x>");
+    may_write(&platform, true);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+
+    /* It has gone, and its files with it: said at the look-up. */
+    records_close(platform.store.link);
+    platform.store.link = store_link(&platform.store);
+    platform_sql(&platform, "PRAGMA journal_mode = DELETE");
+    may_write(&platform, false);
+    store_must(&platform.store, set_source(&platform, QUERY, NULL));
+    may_write(&platform, true);
+    platform_sql(&platform, "PRAGMA journal_mode = WAL");
+    may_write(&platform, false);
+    char text[300] = "";
+    enum err err = records_profile_get(platform.store.link, SLICE_LIT("E"), SLICE_LIT("ada"),
+                                       print_profile, text);
+    may_write(&platform, true);
+    assert_int_equal(err, ERR_DATABASE);
+    assert_non_null(strstr(records_why(platform.store.link), "VACUUM INTO"));
+
+    /* A platform that was cut off within a transaction: its journal is hot. */
+    records_close(platform.store.link);
+    platform.store.link = store_link(&platform.store);
+    platform_sql(&platform, "PRAGMA journal_mode = DELETE");
+    pid_t pid = fork();
+    if (pid == 0) {
+        sqlite3_open(platform.path, &db);
+        sqlite3_exec(db,
+                     "PRAGMA cache_size = 1; BEGIN; UPDATE viewer SET roles = 'y';"
+                     "INSERT INTO viewer VALUES ('', '', '', zeroblob(1000000))",
+                     NULL, NULL, NULL);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    snprintf(path, sizeof path, "%s-journal", platform.path);
+    assert_int_equal(access(path, F_OK), 0);
+    expect_refused(&platform, "has to be rolled back");
+    platform_sql(&platform, "SELECT 1 FROM viewer");
+    store_must(&platform.store, set_source(&platform, QUERY, NULL));
+    store_close(&platform.store);
+}
+
 /* ---- reports ---- */
 
 static enum err expect_name(void *ctx, const struct records_member *member)
@@ -343,8 +504,9 @@ static void test_members(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_look_ups), cmocka_unit_test(test_columns),
-        cmocka_unit_test(test_refused),  cmocka_unit_test(test_broken_rows),
+        cmocka_unit_test(test_look_ups),      cmocka_unit_test(test_columns),
+        cmocka_unit_test(test_refused),       cmocka_unit_test(test_broken_rows),
+        cmocka_unit_test(test_replaced_file), cmocka_unit_test(test_only_reading),
         cmocka_unit_test(test_members),
     };
     return tap_run(tests);

@@ -6,6 +6,7 @@
  * stored, so that nothing falls between the two.  Rows that both know are told apart by their key:
  * the engine's are newer. */
 #include "base/assert.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "live/live_state.h"
 
@@ -403,6 +404,20 @@ static enum err read_figures(struct records_link *link, struct live_query *query
     return err;
 }
 
+/* The profile of a viewer that is shown without one when the platform's database fails or has a row
+ * that cannot be used: what is known here is known all the same. */
+static enum err read_profile_if_any(struct records_link *link, struct live_query *query)
+{
+    enum err err = records_profile_get(link, query->event, query->viewer, read_profile, query);
+    const struct live *live = query->request.port->live;
+    if (err != ERR_NONE && err != ERR_NOT_FOUND && live->options.profiles.query != NULL) {
+        LOG_EVERY(10000, LOG_WARN, "profiles", "a viewer is shown without its profile: %s",
+                  records_why(link));
+        err = ERR_NOT_FOUND;
+    }
+    return err;
+}
+
 static enum err read_viewer(struct records_link *link, struct live_query *query)
 {
     bool in_memory = query->attended;
@@ -417,7 +432,7 @@ static enum err read_viewer(struct records_link *link, struct live_query *query)
     bool more = query->rows - engine_rows > limit_of(query); /* before rows that are the same go */
     sort_viewings(query);
     query->more |= more;
-    err = records_profile_get(link, query->event, query->viewer, read_profile, query);
+    err = read_profile_if_any(link, query);
     if (in_memory) {
         query->groups = engine_groups; /* those that count */
     }

@@ -219,6 +219,7 @@ void live_port_drain(struct live_port *port);
     X(syncs, "fdatasync calls on the journal")                                                     \
     X(profiles_loaded, "profiles looked up in the record store")                                   \
     X(profiles_late, "heartbeats counted without their viewer's profile: it came too late or not") \
+    X(profiles_failed, "profile look-ups that failed: the heartbeats counted without groups")      \
     X(events_loaded, "events that came back to memory")                                            \
     X(viewers_erased, "viewers erased")                                                            \
     X(events_purged, "events purged, by request or by retention")                                  \

@@ -5,7 +5,6 @@
  * then 503.  A profile is waited for until profile_timeout, and what cannot be loaded never loses
  * the heartbeat: it counts without groups, and the viewer's next one asks again. */
 #include "base/assert.h"
-#include "base/log.h"
 #include "base/memory.h"
 #include "live/live_state.h"
 
@@ -253,11 +252,7 @@ static bool profile_answered(struct live *live, struct waiting *waiting)
     COUNT(live, profiles_loaded, 1);
     waiting_settle(waiting);
     struct live_beat *beats = waiting_take(&live->waiting, waiting);
-    if (waiting->err != ERR_NONE) {
-        if (beats != NULL) {
-            LOG_EVERY(10000, LOG_WARN, "profiles", "look-up failed (%s); counting without groups",
-                      err_text(waiting->err));
-        }
+    if (waiting->err != ERR_NONE) { /* the loader has said why */
         all_go_on_without(live, beats);
     } else if (!waiting->found && live->options.reject_unknown_viewers) {
         refuse_unknown(live, beats);

@@ -116,6 +116,7 @@ static void load_failed(struct live *live, struct waiting *first)
     while (first != NULL) {
         struct waiting *next = first->queue_next;
         first->err = ERR_DATABASE;
+        COUNT(live, profiles_failed, first->is_event ? 0 : 1);
         post_loaded(live, first);
         first = next;
     }
@@ -130,11 +131,18 @@ static void load_profiles(struct live *live, struct records_link *link, struct w
             (struct profile_lookup){.event = waiting_event(at), .viewer = waiting_viewer(at)};
     }
     enum err err = records_profiles_get(link, lookups, count);
+    if (err != ERR_NONE) {
+        COUNT(live, profiles_failed, count);
+        LOG_EVERY(10000, LOG_WARN, "profiles", "look-ups fail, viewers count without groups: %s",
+                  records_why(link));
+    }
     struct waiting *at = first;
     for (size_t i = 0; i < count; i++) {
         struct waiting *next = at->queue_next; /* before it is the engine's again */
         at->err = err;
-        at->found = err == ERR_NONE && lookups[i].found;
+        /* A row that cannot be used (it is logged) is one: the viewer is known, without groups. */
+        at->found = err == ERR_NONE && (lookups[i].found || lookups[i].broken);
+        COUNT(live, profiles_failed, err == ERR_NONE && lookups[i].broken ? 1 : 0);
         if (at->found && lookups[i].groups_len > 0) {
             at->groups_len = lookups[i].groups_len;
             at->groups = memory_alloc(at->groups_len);

@@ -4,6 +4,11 @@
 Goal: what was PUT comes back by GET, groups show in the live figures and in frames, and a viewer
 without profile is counted or refused as unknown_viewer says.
 """
+import os
+import shutil
+import sqlite3
+import tempfile
+
 from harness import Server, run, wait_until
 
 
@@ -126,7 +131,49 @@ def test_unknown_viewers_are_refused():
         assert server.attended("closed") == 2
 
 
+def users(path, *rows):
+    database = sqlite3.connect(path)
+    database.execute("CREATE TABLE users (id TEXT, name TEXT, groups TEXT)")
+    database.executemany("INSERT INTO users VALUES (?, ?, ?)", rows)
+    database.commit()
+    database.close()
+
+
+def test_platform_database_fails_and_is_replaced():
+    """A user database that breaks costs no heartbeat, is logged and counted; a new file is noticed"""
+    folder = tempfile.mkdtemp(prefix="novabeat-platform-")
+    try:
+        path, new = os.path.join(folder, "users.db"), os.path.join(folder, "new.db")
+        users(path, ("ada", "Ada", "press"), ("long", "x" * 300, "press"))
+        with Server(profiles_database=path, unknown_viewer="reject",
+                    profiles_query="SELECT name, groups FROM users WHERE id = :viewer") as server:
+            server.beat_ok("E", "ada")
+            server.beat_ok("E", "long")
+            assert server.beat("E", "eve").status == 403
+            assert server.viewer("E", "ada")["name"] == "Ada"
+            assert server.viewer("E", "long")["alive"] is True
+            assert "longer than 256 bytes" in server.log_text()
+            with open(path, "r+b") as file:
+                file.write(b"no database " * 1000)
+            server.beat_ok("E", "eve")
+            assert server.viewer("E", "ada")["groups"] == ["press"]
+            assert server.get("/analytics/events/E/viewers/nobody").status == 404
+            assert "look-ups fail" in server.log_text(), server.log_text()
+            assert "not a database" in server.log_text(), server.log_text()
+            assert server.metrics()["novabeat_profiles_failed_total"] >= 2
+            users(new, ("eve", "Eve", "desk"))
+            os.rename(new, path)
+            wait_until(lambda: server.beat("E", "eve").status == 200 and
+                       server.live("E")["countByUserGroup"].get("desk") == 1,
+                       "the new file is read", seconds=10)
+            wait_until(lambda: server.viewer("E", "eve")["name"] == "Eve", "by readers too")
+            assert server.beat("E", "nobody").status == 403
+    finally:
+        shutil.rmtree(folder)
+
+
 if __name__ == "__main__":
     run(test_put_and_get, test_groups_are_counted, test_put_changes_the_next_heartbeat,
         test_groups_in_frames, test_profiles_of_events_are_apart, test_bad_profiles,
-        test_profiles_outlive_a_restart, test_unknown_viewers_are_refused, server=Server())
+        test_profiles_outlive_a_restart, test_unknown_viewers_are_refused,
+        test_platform_database_fails_and_is_replaced, server=Server())

@@ -384,6 +384,72 @@ static void test_profiles_from_elsewhere(void **state)
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
+static enum live_status ask_viewer(struct loop *loop, enum live_query_kind kind, const char *viewer,
+                                   bool has_profile)
+{
+    struct question question;
+    question_init(&question, kind, "e");
+    question.query.viewer = slice_str(viewer);
+    enum live_status status = ask(loop, &question);
+    assert_true(question.query.has_profile == has_profile);
+    assert_true(has_profile || question.query.name.len == 0);
+    live_query_fini(&question.query);
+    return status;
+}
+
+/* A row that cannot be used, then a query that fails: neither costs a heartbeat or what else is
+ * known of a viewer, also where unknown viewers are refused. */
+static void test_profiles_that_fail(void **state)
+{
+    (void)state;
+    char path[96], sql[] = "CREATE TABLE people (id TEXT, called TEXT, teams TEXT);"
+                           "INSERT INTO people VALUES ('v', 'Vera', 'staff'),"
+                           " ('long', printf('%300s', 'x'), 'staff'),"
+                           " ('absent', printf('%300s', 'x'), 'staff')";
+    (void)snprintf(path, sizeof path, "%s/platform.db", folder.top);
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    struct live_options options = options_for(&folder);
+    options.reject_unknown_viewers = true;
+    options.profiles = (struct records_profile_source){
+        .database = path,
+        .query = "SELECT called AS name, teams AS groups FROM people WHERE id = :viewer"};
+    struct loop loop;
+    loop_start(&loop, &options);
+    assert_int_equal(beat(&loop, "e", NULL, "v"), LIVE_OK);
+    assert_int_equal(beat(&loop, "e", NULL, "nobody"), LIVE_UNKNOWN_VIEWER);
+    assert_int_equal(loop_counters(&loop).profiles_failed, 0);
+    assert_int_equal(beat(&loop, "e", NULL, "long"), LIVE_OK);
+    assert_int_equal(beat(&loop, "e", NULL, "long"), LIVE_OK);
+    assert_int_equal(loop_counters(&loop).profiles_failed, 1); /* not asked for each time */
+    assert_int_equal(ask_viewer(&loop, LIVE_VIEWER, "v", true), LIVE_OK);
+    assert_int_equal(ask_viewer(&loop, LIVE_VIEWER, "long", false), LIVE_OK);
+    assert_int_equal(ask_viewer(&loop, LIVE_VIEWER, "absent", false), LIVE_NOT_FOUND);
+    assert_int_equal(ask_viewer(&loop, LIVE_PROFILE_GET, "long", false), LIVE_RECORDS_AWAY);
+
+    assert_int_equal(sqlite3_exec(db, "ALTER TABLE people RENAME TO away", NULL, NULL, NULL),
+                     SQLITE_OK);
+    assert_int_equal(beat(&loop, "e", NULL, "late"), LIVE_OK);
+    assert_int_equal(loop_counters(&loop).profiles_failed, 2);
+    assert_int_equal(ask_viewer(&loop, LIVE_VIEWER, "v", false), LIVE_OK);
+    assert_int_equal(ask_viewer(&loop, LIVE_VIEWER, "absent", false), LIVE_NOT_FOUND);
+    assert_int_equal(ask_viewer(&loop, LIVE_PROFILE_GET, "v", false), LIVE_RECORDS_AWAY);
+    assert_int_equal(alive_in(&loop, "e", true, "staff"), 1); /* what was known goes on */
+    assert_int_equal(figures_of(&loop, "e", NULL).attended, 3);
+
+    assert_int_equal(sqlite3_exec(db,
+                                  "ALTER TABLE away RENAME TO people;"
+                                  "INSERT INTO people VALUES ('late', 'Lea', 'staff')",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    assert_int_equal(beat(&loop, "e", NULL, "late"), LIVE_OK); /* asked again at once */
+    assert_int_equal(alive_in(&loop, "e", true, "staff"), 2);
+    assert_int_equal(loop_counters(&loop).profiles_failed, 2);
+    loop_stop(&loop);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
 /* ---- a start that is not wanted any more ---- */
 
 static void test_start_is_cancelled(void **state)
@@ -415,6 +481,7 @@ int main(void)
         TEST(test_large_event_goes_in_steps),
         TEST(test_declared_events),
         TEST(test_profiles_from_elsewhere),
+        TEST(test_profiles_that_fail),
         TEST(test_start_is_cancelled), /* for good: the last one */
     };
     return tap_run(tests);

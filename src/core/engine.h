@@ -143,11 +143,11 @@ enum figures_outcome {
 enum figures_outcome engine_erase(struct engine *engine, struct slice event, struct slice viewer,
                                   bool *known) WARN_UNUSED;
 /* Forgets a whole event, in memory or not (keep_statistics: its people only).  Until that is
- * committed its heartbeats are refused and it counts nothing.  False: events_max are in memory.  An
- * input: journal it.  With keep_statistics, what the event in memory has not stored yet is lost:
- * that is for events that are idle and stored.  Purged twice: without statistics if either said so.
- */
-bool engine_purge(struct engine *engine, struct slice event, bool keep_statistics) WARN_UNUSED;
+ * committed its heartbeats are refused and it counts nothing.  An input: journal it; so it is never
+ * refused, also when events_max are in memory (an empty shell is small, and the caller bounds how
+ * many there are).  With keep_statistics, what the event in memory has not stored yet is lost: that
+ * is for events that are idle and stored.  Purged twice: without statistics if either said so. */
+void engine_purge(struct engine *engine, struct slice event, bool keep_statistics);
 /* So many erasures and purges are not committed yet: ask for a full pass. */
 uint32_t engine_erasing(const struct engine *engine);
 

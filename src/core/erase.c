@@ -132,19 +132,18 @@ static void leave_shell(struct engine *engine, struct event *event)
     engine_link_event(engine, shell);
 }
 
-bool engine_purge(struct engine *engine, struct slice id, bool keep_statistics)
+void engine_purge(struct engine *engine, struct slice id, bool keep_statistics)
 {
     struct event *event = engine_find_event(engine, id);
     if (event != NULL && event->purging) {
         event->purge_keep &= keep_statistics;
         event->purge_again = event->purge_begin;
-        return true;
+        return;
     }
     if (event == NULL) {
-        if (!engine_add_event(engine, id)) {
-            return false;
-        }
-        event = engine_find_event(engine, id);
+        event = event_new(id, &engine->cfg.hash_key);
+        event->last_ms = engine->now_ms;
+        engine_link_event(engine, event);
     }
     event->purging = true;
     event->purge_keep = keep_statistics;
@@ -157,7 +156,6 @@ bool engine_purge(struct engine *engine, struct slice id, bool keep_statistics)
     if (!event->purge_later) {
         leave_shell(engine, event);
     }
-    return true;
 }
 
 /* ---- passes ---- */

@@ -170,11 +170,6 @@ static void ignore_viewing(void *ctx, const struct viewer_viewing *viewing)
     (void)ctx, (void)viewing;
 }
 
-static bool room_for_event(const struct live *live)
-{
-    return engine_events_count(live->engine) < live->options.engine.events_max;
-}
-
 static void go_on(struct live *live, struct erasure *erasure)
 {
     struct slice event = erasure->work.event, groups;
@@ -183,10 +178,8 @@ static void go_on(struct live *live, struct erasure *erasure)
         /* One that is being loaded must not come to memory beside what is purged there. */
         if (!in_memory && lookups_event_waits(live, event, erasure)) {
             erasure->step = ERASURE_EVENT;
-        } else if (in_memory || room_for_event(live)) {
-            to_record(live, erasure);
         } else {
-            end(live, erasure, LIVE_BUSY);
+            to_record(live, erasure);
         }
         return;
     }
@@ -254,16 +247,13 @@ struct entry erasures_entry(const struct live_query *work)
 void erasures_journaled(struct live *live, struct live_query *work)
 {
     struct erasure *erasure = (struct erasure *)work;
-    bool known, done;
+    bool known;
     if (work->kind == LIVE_PURGE) {
-        erasure->found = true;
-        done = engine_purge(live->engine, work->event, erasure->keep_statistics);
-    } else {
-        done = engine_erase(live->engine, work->event, work->viewer, &known) == FIGURES_OK;
-    }
-    if (done) {
+        engine_purge(live->engine, work->event, erasure->keep_statistics);
         to_pass(live, erasure);
-    } else { /* the event left memory before there was room in a record, or memory is full */
+    } else if (engine_erase(live->engine, work->event, work->viewer, &known) == FIGURES_OK) {
+        to_pass(live, erasure);
+    } else { /* the event left memory before there was room in a record */
         go_on(live, erasure);
     }
 }
@@ -357,8 +347,7 @@ void erasures_retire(struct live *live, struct live_query *work)
     struct erasure *erasure = (struct erasure *)work;
     struct slice event = work->event;
     if (engine_has_event(live->engine, event) || event_concerned(live, event) ||
-        lookups_event_waits(live, event, NULL) || live->erasures.count >= ERASURES_MAX / 2 ||
-        !room_for_event(live)) {
+        lookups_event_waits(live, event, NULL) || live->erasures.count >= ERASURES_MAX / 2) {
         erasure_free(erasure); /* somebody is there again; or later */
         return;
     }

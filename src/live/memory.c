@@ -625,11 +625,10 @@ static int64_t idle_us(struct live *live, int64_t now_us)
     if (live->waiting.count > 0 || live->fresh_first != NULL || live->erasures.count > 0) {
         at_most(&sleep_us, 50000);
     }
-    if (live->puts_first != NULL || erasures_want_record(live)) {
-        at_most(&sleep_us, 0);
-    }
     if (atomic_load_explicit(&live->no_space, memory_order_relaxed)) {
         at_most(&sleep_us, live->retry_ms * 1000 - now_us);
+    } else if (live->puts_first != NULL || erasures_want_record(live)) {
+        at_most(&sleep_us, 0);
     }
     if (live->stopping) {
         int64_t by_ms = atomic_load_explicit(&live->stop_by_ms, memory_order_relaxed);

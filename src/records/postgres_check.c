@@ -230,12 +230,13 @@ static enum err run_rule(struct postgres_link *link, const char *rule, records_f
 /* Plans that read whole tables, and time for them. */
 static enum err allow_all(struct postgres_link *link)
 {
-    enum err err = postgres_conn_text(&link->conn,
-                                      "SET LOCAL statement_timeout = 0; "
-                                      "SET LOCAL enable_seqscan = on; "
-                                      "SET LOCAL enable_hashjoin = on; "
-                                      "SET LOCAL enable_mergejoin = on",
-                                      NULL);
+    enum err err =
+        postgres_conn_text(&link->conn,
+                           "SET LOCAL statement_timeout = 0; "
+                           "SET LOCAL enable_seqscan = on; SET LOCAL enable_bitmapscan = on; "
+                           "SET LOCAL enable_hashjoin = on; "
+                           "SET LOCAL enable_mergejoin = on",
+                           NULL);
     return err == ERR_NONE ? err : postgres_fail(link, err, "");
 }
 

@@ -277,6 +277,8 @@
       " FROM audience WHERE event_id = event.id) AS newest "                                       \
       "WHERE live = 0 AND name IS NOT NULL AND newest_ms < $1::bigint"                             \
       " AND seq <= coalesce((SELECT value FROM meta WHERE name = 'covered_seq'), 0)"               \
+      " AND NOT EXISTS (SELECT 1 FROM directory WHERE directory.event = event.name AND start_ms "  \
+      ">= $1::bigint)"                                                                             \
       " AND ($2::bigint = 0 OR EXISTS (SELECT 1 FROM viewer WHERE " PG_KEYS_OF(                    \
           "key",                                                                                   \
           "event.id") ")"                                                                          \

@@ -218,7 +218,7 @@ enum err records_keys_version(struct records_link *link, uint64_t *version) WARN
  * earlier viewings that ended before viewings_before_ms and of frames that ended before
  * frames_before_ms (0: none of these).  Figures stay as they are.  *more: call again, there is or
  * may be more: viewings are looked through in pieces, call by call of the same link.
- * viewings_before_ms must be older than all that the journal can still bring back. */
+ * Any age is safe: viewings that end while a start catches up with the journal are not kept. */
 struct records_retention {
     int64_t viewings_before_ms, frames_before_ms;
     uint64_t *rows; /* out: how many were deleted; may be NULL */
@@ -226,8 +226,8 @@ struct records_retention {
 enum err records_retain(struct records_link *link, const struct records_retention *retention,
                         uint32_t rows_max, bool *more) WARN_UNUSED;
 /* Events that are not in memory, whose newest figure is from before before_ms and covered by the
- * journal position; people: only those that still have viewers or profiles stored.  Oldest first,
- * at most limit. */
+ * journal position, and that by the directory do not start later (nor a session of them); people:
+ * only those that still have viewers or profiles stored.  Oldest first, at most limit. */
 enum err records_idle_events(struct records_link *link, int64_t before_ms, bool people,
                              uint64_t limit, records_event_fn *fn, void *ctx) WARN_UNUSED;
 

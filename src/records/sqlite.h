@@ -39,9 +39,6 @@
 /* How long a second writer (an import while the server runs) is waited for. */
 #define SQLITE_BUSY_MS 5000
 
-/* How long readers that stand in the way of wiping the WAL are waited for. */
-#define SQLITE_WIPE_MS 1000
-
 /* Text of one tally or group list. */
 #define SQLITE_TEXT_BYTES_MAX (16 * 1024 * 1024)
 
@@ -147,9 +144,8 @@ enum err sqlite_changed_register(struct sqlite_link *link) WARN_UNUSED;
 /* Registers the VFS whose files hold no stale bytes between rows; every link opens through it. */
 const char *sqlite_wipe_vfs(void);
 /* After a transaction that erased: moves the WAL into the file and empties it.  Never fails: what
- * could not be done now (somebody is reading) is tried again after each commit.  wait: for readers
- * that stand in the way. */
-void sqlite_wipe(struct sqlite_link *link, bool wait);
+ * could not be done now (somebody is reading) is tried again after each commit. */
+void sqlite_wipe(struct sqlite_link *link);
 /* Writes the file anew when a migration asks for it. */
 void sqlite_rewrite_if_due(struct sqlite_link *link);
 

@@ -326,7 +326,7 @@ enum err sqlite_commit(struct records_link *base, struct changes *changes)
     if (err != ERR_NONE) {
         changes->erased_count = 0;
     } else if (forgets || link->wipe_due) {
-        sqlite_wipe(link, forgets);
+        sqlite_wipe(link);
     }
     return err;
 }

@@ -219,6 +219,6 @@ enum err sqlite_profile_delete(struct records_link *base, struct slice event, st
 enum err sqlite_wipe_now(struct records_link *base)
 {
     struct sqlite_link *link = sqlite_link_of(base);
-    sqlite_wipe(link, false);
+    sqlite_wipe(link);
     return link->wipe_due ? records_fail(base, ERR_BUSY, "the WAL is being read") : ERR_NONE;
 }

@@ -182,7 +182,7 @@ enum err sqlite_retain(struct records_link *base, const struct records_retention
         link->retain_start_ms = old.end ? 0 : old.at.start_ms;
     }
     if (err == ERR_NONE && link->wipe_due) {
-        sqlite_wipe(link, false);
+        sqlite_wipe(link);
     }
     return err;
 }

@@ -184,6 +184,8 @@
       " FROM audience GROUP BY event_id) ON event_id = event.id "                                  \
       "WHERE live = 0 AND name IS NOT NULL AND newest_ms < ?1"                                     \
       " AND seq <= coalesce((SELECT value FROM meta WHERE name = 'covered_seq'), 0)"               \
+      " AND NOT EXISTS (SELECT 1 FROM directory WHERE directory.event = event.name AND start_ms "  \
+      ">= ?1)"                                                                                     \
       " AND (NOT ?2 OR EXISTS (SELECT 1 FROM viewer WHERE " SQL_KEYS_OF(                           \
           "event.id") ")"                                                                          \
                       " OR EXISTS (SELECT 1 FROM profile WHERE profile.event = event.name)) "      \

@@ -127,17 +127,12 @@ const char *sqlite_wipe_vfs(void)
 
 /* ---- the WAL ---- */
 
-void sqlite_wipe(struct sqlite_link *link, bool wait)
+void sqlite_wipe(struct sqlite_link *link)
 {
-    sqlite3_busy_timeout(link->db, wait ? SQLITE_WIPE_MS : 0);
+    sqlite3_busy_timeout(link->db, 0); /* readers are not waited for: a commit may be next */
     int code = sqlite3_wal_checkpoint_v2(link->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     sqlite3_busy_timeout(link->db, SQLITE_BUSY_MS);
     link->wipe_due = code != SQLITE_OK;
-    if (code != SQLITE_OK && wait) { /* else it is tried in passing, mostly for nothing */
-        LOG_EVERY(10000, LOG_WARN, "records",
-                  "what was erased may still stand in the WAL, will try again: %s",
-                  sqlite3_errstr(code));
-    }
 }
 
 void sqlite_rewrite_if_due(struct sqlite_link *link)
@@ -155,7 +150,7 @@ void sqlite_rewrite_if_due(struct sqlite_link *link)
     log_line(LOG_INFO, "records", "the file of an older version is written anew, once");
     if (sqlite3_exec(link->db, "VACUUM; DELETE FROM meta WHERE name = 'rewrite_due'", NULL, NULL,
                      NULL) == SQLITE_OK) {
-        sqlite_wipe(link, false);
+        sqlite_wipe(link);
     } else {
         /* It is the same store all the same; the next start tries again. */
         log_line(LOG_WARN, "records", "the file of an older version could not be written anew: %s",

@@ -545,6 +545,15 @@ static enum err pipe_rows(struct postgres_link *link, const struct changes *chan
     return end_pipe(link, err, sent);
 }
 
+/* Whoever else commits knows purged events under numbers that are void now: without its name it
+ * must look them up again. */
+static enum err forget_others(struct postgres_link *link)
+{
+    struct postgres_args args = {0};
+    postgres_arg_text(&args, slice_str(link->writer->id));
+    return postgres_run(link, PG_WRITER_OTHERS, &args, NULL);
+}
+
 /* Rows first, then what is to be forgotten of them. */
 static enum err write_and_forget(struct postgres_link *link, struct changes *changes)
 {
@@ -552,6 +561,9 @@ static enum err write_and_forget(struct postgres_link *link, struct changes *cha
     enum err err = pipe_rows(link, changes, false, false);
     if (err == ERR_NONE && changes->erasures_count > 0) {
         err = postgres_erase(link, changes);
+    }
+    if (err == ERR_NONE && changes->purges_count > 0) {
+        err = forget_others(link);
     }
     for (size_t i = 0; i < changes->purges_count && err == ERR_NONE; i++) {
         err = postgres_purge(link, &changes->purges[i]);

@@ -12,6 +12,7 @@
     X(PG_WRITER_RESET, "WITH gone AS (DELETE FROM writer) INSERT INTO writer (id) VALUES ($1)")    \
     X(PG_WRITER_PUT, "WITH gone AS (DELETE FROM writer WHERE id = $1) "                            \
                      "INSERT INTO writer (id) VALUES ($2)")                                        \
+    X(PG_WRITER_OTHERS, "DELETE FROM writer WHERE id <> $1")                                       \
     X(PG_WRITER_MINE, "SELECT 1 / count(*) FROM ("                                                 \
                       "SELECT 1 FROM writer WHERE id = $1 FOR SHARE) AS mine")                     \
     X(PG_COVERED_PUT, "INSERT INTO meta (name, value) VALUES ('covered_seq', $1) "                 \

@@ -762,6 +762,17 @@ static void test_idle_events(void **state)
     expect_idle(&store, 5001, true, 0, "old new ");
     store_must(&store, records_profiles_put(store.link, &profile, 1));
     expect_idle(&store, 5000, true, 0, "older old ");
+    /* What is declared to start later is prepared, whoever was there before. */
+    const struct directory_entry old = {SLICE_LIT("old"), SLICE_EMPTY, SLICE_EMPTY, 5000};
+    const struct directory_entry part = {SLICE_LIT("older"), SLICE_LIT("s"), SLICE_EMPTY, 4999};
+    store_must(&store, records_directory_put(store.link, &old, 1));
+    store_must(&store, records_directory_put(store.link, &part, 1));
+    expect_idle(&store, 5000, false, 0, "older ");
+    expect_idle(&store, 4999, false, 0, "");
+    expect_idle(&store, 5000, true, 0, "older ");
+    expect_idle(&store, 5001, true, 0, "older old new ");
+    store_must(&store, records_directory_delete(store.link, old.event, SLICE_EMPTY));
+    store_must(&store, records_directory_delete(store.link, part.event, part.session));
     people_seq = 10;
     purge(&store, "old", true);
     expect_idle(&store, 5000, true, 0, "older ahead "); /* its people are gone; 11 is covered */

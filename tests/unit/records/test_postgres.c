@@ -519,6 +519,18 @@ static void test_two_writers(void **state)
     store_must(&other, commit_mark(&other, 4));
     expect_mark(&store, 4);
     assert_int_equal(store_number(&store, "SELECT count(*) FROM writer"), 2);
+
+    /* What one purges the other finds anew, under another number. */
+    struct changes changes;
+    changes_init(&changes);
+    *changes_add_purge(&changes) = (struct purge_row){SLICE_LIT("E"), false};
+    store_must(&other, records_commit(other.link, &changes));
+    changes_fini(&changes);
+    store_must(&store, commit_mark(&store, 5));
+    assert_int_equal(store_number(&store, "SELECT count(*) FROM event WHERE name = 'E'"), 1);
+    assert_int_equal(store_number(&store, "SELECT count(*) FROM attendances"), 1);
+    assert_int_equal(store_number(&store, "SELECT max(end_ms) FROM attendance"), 5);
+    assert_int_equal(store_findings(&store), 0);
     records_close(other.link);
     store_close(&store);
 }

@@ -118,24 +118,32 @@ def figures_of(server, event):
 
 @with_postgres
 def test_standing_still(postgres):
-    """PostgreSQL stands still for 4 s: heartbeats go on, and nothing is lost"""
+    """PostgreSQL stands still, shortly and for 30 s: heartbeats go on, and nothing is lost"""
+    for seconds in (4, 30):  # longer than the server waits for an answer
+        stand_still(postgres, f"still-{seconds}", seconds)
+
+
+def stand_still(postgres, event, seconds):
+    postgres.sql("DROP SCHEMA IF EXISTS novabeat CASCADE")
     with Server(records=postgres.uri(), records_flush="50ms", records_interval="200ms",
                 profile_timeout="200ms", **LONG) as server:
-        fill(server, "still", 300)
+        fill(server, event, 300)
         postgres.signal_all(signal.SIGSTOP)
         try:
-            deadline = time.monotonic() + 4
+            deadline = time.monotonic() + seconds
             number = 0
             while time.monotonic() < deadline:
                 begun = time.monotonic()
-                server.beat_ok("still", f"meanwhile-{number}")
+                server.beat_ok(event, f"meanwhile-{number}")
                 assert time.monotonic() - begun < 1.5
                 number += 1
                 time.sleep(0.01)
         finally:
             postgres.signal_all(signal.SIGCONT)
-        assert server.attended("still") == 300 + number
-        assert viewing_stats(server, "still")["viewers"] == 300 + number
+        assert server.attended(event) == 300 + number
+        wait_until(lambda: server.get(event_path(event) + "/viewers/viewing-stats").status == 200,
+                   "the records are back")
+        assert viewing_stats(server, event)["viewers"] == 300 + number
         assert server.terminate() == 0
         command("check", "--data", server.data, "--records", postgres.uri())
 

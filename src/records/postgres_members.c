@@ -73,15 +73,17 @@ static enum err set_of(struct members *members, uint16_t set_no, struct slice *g
     return err;
 }
 
-static void add_span(struct members *members, uint32_t *count, int64_t start_ms, int64_t end_ms)
+/* False: no commit writes such a viewing, and whoever sums up relies on that. */
+static bool add_span(struct members *members, uint32_t *count, int64_t start_ms, int64_t end_ms)
 {
     members->spans =
         memory_grow(members->spans, &members->spans_max, *count + 1, sizeof *members->spans);
     members->spans[(*count)++] = (struct records_viewing_span){start_ms, end_ms};
+    return start_ms >= 0 && start_ms <= end_ms;
 }
 
 /* Earlier viewings up to this member; those of members that were passed over are passed over. */
-static void earlier_viewings(struct members *members, int64_t key, uint32_t *count)
+static void earlier_viewings(struct members *members, int64_t key, uint32_t *count, bool *sane)
 {
     const PGresult *earlier = members->earlier;
     for (; members->earlier_at < PQntuples(earlier); members->earlier_at++) {
@@ -90,8 +92,8 @@ static void earlier_viewings(struct members *members, int64_t key, uint32_t *cou
             break;
         }
         if (at == key) {
-            add_span(members, count, postgres_i64(earlier, members->earlier_at, 1),
-                     postgres_i64(earlier, members->earlier_at, 2));
+            *sane &= add_span(members, count, postgres_i64(earlier, members->earlier_at, 1),
+                              postgres_i64(earlier, members->earlier_at, 2));
         }
     }
 }
@@ -110,13 +112,13 @@ static enum err read_member(struct members *members, int at, struct records_memb
         .expiry_ms = postgres_i64(rows, at, 4),
     };
     const uint16_t set_no = (uint16_t)postgres_column_number(rows, at, 5, UINT16_MAX, &sane);
+    earlier_viewings(members, key, &count, &sane);
+    sane &= add_span(members, &count, postgres_i64(rows, at, 2), postgres_i64(rows, at, 3));
     if (!sane) {
         return records_fail(&members->link->link, ERR_DAMAGED,
                             "member %u of event %.*s holds what nothing writes", member->member_no,
                             SLICE_ARG(members->query->event));
     }
-    earlier_viewings(members, key, &count);
-    add_span(members, &count, postgres_i64(rows, at, 2), postgres_i64(rows, at, 3));
     member->viewings = members->spans;
     member->viewings_count = count;
     if (want != 0) {

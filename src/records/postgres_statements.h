@@ -280,6 +280,8 @@
       " AND seq <= coalesce((SELECT value FROM meta WHERE name = 'covered_seq'), 0)"               \
       " AND NOT EXISTS (SELECT 1 FROM directory WHERE directory.event = event.name AND start_ms "  \
       ">= $1::bigint)"                                                                             \
+      " AND NOT EXISTS (SELECT 1 FROM directory WHERE directory.event = event.name"                \
+      " AND directory.start_ms >= $1::bigint)"                                                     \
       " AND ($2::bigint = 0 OR EXISTS (SELECT 1 FROM viewer WHERE " PG_KEYS_OF(                    \
           "key",                                                                                   \
           "event.id") ")"                                                                          \

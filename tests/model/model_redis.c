@@ -16,7 +16,7 @@
 #define START_TRIES 500 /* of 10 ms */
 
 /* The child's part of the start; does not return. */
-static _Noreturn void serve(const struct redis_server *server, pid_t parent)
+static _Noreturn void serve(const struct redis_server *server, pid_t parent, bool cluster)
 {
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     int null = open("/dev/null", O_RDWR);
@@ -25,19 +25,22 @@ static _Noreturn void serve(const struct redis_server *server, pid_t parent)
     }
     (void)execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", server->socket,
                  "--save", "", "--appendonly", "no", "--dir", server->folder, "--logfile", "",
-                 "--daemonize", "no", (char *)NULL);
+                 "--daemonize", "no", "--cluster-enabled", cluster ? "yes" : "no", (char *)NULL);
     _exit(errno == ENOENT ? 127 : 1);
 }
 
 static void remove_folder(const struct redis_server *server)
 {
+    char nodes[220];
+    (void)snprintf(nodes, sizeof nodes, "%s/nodes.conf", server->folder);
+    (void)unlink(nodes);
     (void)unlink(server->socket);
     if (rmdir(server->folder) != 0) {
         perror(server->folder);
     }
 }
 
-bool redis_server_start(struct redis_server *server)
+static bool start(struct redis_server *server, bool cluster)
 {
     *server = (struct redis_server){0};
     const char *top = getenv("TMPDIR");
@@ -49,7 +52,7 @@ bool redis_server_start(struct redis_server *server)
     server->pid = fork();
     ASSERT(server->pid >= 0);
     if (server->pid == 0) {
-        serve(server, parent);
+        serve(server, parent, cluster);
     }
     for (int i = 0; i < START_TRIES; i++) {
         int status;
@@ -68,6 +71,34 @@ bool redis_server_start(struct redis_server *server)
     }
     ASSERT(!"redis-server did not start");
     return false;
+}
+
+bool redis_server_start(struct redis_server *server)
+{
+    return start(server, false);
+}
+
+bool redis_server_start_cluster(struct redis_server *server)
+{
+    if (!start(server, true)) {
+        return false;
+    }
+    char slots[16384 * 6 + 32];
+    size_t len = (size_t)sprintf(slots, "CLUSTER ADDSLOTS");
+    for (int slot = 0; slot < 16384; slot++) {
+        len += (size_t)sprintf(slots + len, " %d", slot);
+    }
+    freeReplyObject(redis_command(server, slots));
+    for (int i = 0;; i++) {
+        redisReply *info = redis_command(server, "CLUSTER INFO");
+        bool ok = strstr(info->str, "cluster_state:ok") != NULL;
+        freeReplyObject(info);
+        if (ok) {
+            return true;
+        }
+        ASSERT(i < START_TRIES);
+        (void)usleep(10000);
+    }
 }
 
 void redis_server_stop(struct redis_server *server)

@@ -22,6 +22,9 @@ struct redis_server {
 
 /* False: there is no redis-server on this machine. */
 bool redis_server_start(struct redis_server *server);
+/* The same, as a cluster of this one node: a call whose keys are not of one slot fails.  Takes 2 s.
+ */
+bool redis_server_start_cluster(struct redis_server *server);
 void redis_server_stop(struct redis_server *server);
 
 /* Loads all scripts with these settings; later calls use them. */

@@ -497,13 +497,17 @@ const struct setting settings_table[] = {
     {.name = "retain-events",
      DURATION(retain_events_ms, "0", 0, 3650 * DAY),
      .commands = SERVE,
-     .prose = "An event without a heartbeat for so long is purged, with all that is stored of it.  "
-              "0: never."},
+     .prose =
+         "An event without a heartbeat for so long, and that the directory does not declare to "
+         "start later (nor a session of it), is purged, with all that is stored of it.  0: "
+         "never."},
     {.name = "retain-viewers",
      DURATION(retain_viewers_ms, "0", 0, 3650 * DAY),
      .commands = SERVE,
-     .prose = "Who attended an event that had no heartbeat for so long is forgotten: ids, viewings "
-              "and profiles; counts, peaks and statistics stay.  0: never."},
+     .prose =
+         "Who attended an event that had no heartbeat for so long, and that the directory does "
+         "not declare to start later (nor a session of it), is forgotten: ids, viewings and "
+         "profiles; counts, peaks and statistics stay.  0: never."},
     {.name = "retain-viewings",
      DURATION(retain_viewings_ms, "0", 0, 3650 * DAY),
      .commands = SERVE,

@@ -309,6 +309,11 @@ uint64_t journal_durable_seq(const struct journal *journal)
     return atomic_load_explicit(&journal->durable_seq, memory_order_acquire);
 }
 
+uint64_t journal_first_seq(const struct journal *journal)
+{
+    return journal->segments[0].first_seq;
+}
+
 uint64_t journal_bytes(const struct journal *journal)
 {
     return atomic_load_explicit(&journal->bytes, memory_order_relaxed);

@@ -87,8 +87,12 @@ uint64_t journal_bytes(const struct journal *journal);
  * not final here. */
 enum err journal_remove_covered(struct journal *journal, uint64_t covered_seq) WARN_UNUSED;
 
+/* The number that the oldest segment begins with: no file of the journal has an earlier record.  As
+ * append. */
+uint64_t journal_first_seq(const struct journal *journal);
+
 /* The next append begins a new segment, so that what was written before can go when it is covered.
- */
+ * A wish: without a descriptor or memory the segment goes on, and a later append tries again. */
 void journal_turn(struct journal *journal);
 
 /* For `novabeat check --repair`, while no journal is open there: makes the journal end before its

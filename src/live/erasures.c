@@ -30,12 +30,7 @@ struct erasure *erasure_new(struct slice event, struct slice viewer, bool keep_s
 
 static struct erasure **bucket_of(struct live *live, struct slice event, struct slice viewer)
 {
-    uint64_t hash = hash_bytes(&live->waiting.hash_key, event);
-    if (viewer.len > 0) {
-        struct hash_key key = {live->waiting.hash_key.k0 ^ hash, live->waiting.hash_key.k1};
-        hash = hash_bytes(&key, viewer);
-    }
-    return &live->erasures.buckets[hash % ERASURES_BUCKETS];
+    return &live->erasures.buckets[waiting_hash(&live->waiting, event, viewer) % ERASURES_BUCKETS];
 }
 
 static bool find(struct live *live, struct slice event, struct slice viewer)
@@ -103,7 +98,7 @@ static void unlink_erasure(struct live *live, struct erasure *erasure)
 
 void erasure_free(struct erasure *erasure)
 {
-    sodium_memzero(erasure, sizeof *erasure); /* nor does a core file hold the id */
+    sodium_memzero(erasure, sizeof *erasure); /* this copy of the id, too */
     free(erasure);
 }
 
@@ -157,11 +152,13 @@ static void to_record(struct live *live, struct erasure *erasure)
     put_later(live, message);
 }
 
-/* Waits until all that was journaled by now is stored. */
+/* Waits until all that was journaled by now is stored.  The id is in no later record: what was put
+ * before is journaled, and everything else is refused. */
 static void to_pass(struct live *live, struct erasure *erasure)
 {
     erasure->step = ERASURE_PASS;
     erasure->pass = live->passes_begun + 1;
+    erasure->seq = engine_seq(live->engine);
     live->full_wanted = true;
 }
 
@@ -190,13 +187,12 @@ static void go_on(struct live *live, struct erasure *erasure)
         }
         return;
     }
-    if (engine_viewer(live->engine, event, erasure->work.viewer, &attended, &groups, ignore_viewing,
-                      NULL) == FIGURES_OK &&
-        attended) {
-        erasure->found = true;
+    erasure->attended = engine_viewer(live->engine, event, erasure->work.viewer, &attended, &groups,
+                                      ignore_viewing, NULL) == FIGURES_OK &&
+                        attended;
+    erasure->found |= erasure->attended;
+    if (erasure->found) {
         to_record(live, erasure);
-    } else if (erasure->found) {
-        to_pass(live, erasure); /* a profile that was put may be in the journal */
     } else {
         end_well(live, erasure);
     }
@@ -227,7 +223,7 @@ void erasures_event(struct live *live, struct erasure *first, enum err err)
             engine_has_event(live->engine, erasure->work.event)) {
             go_on(live, erasure);
         } else if (err == ERR_NOT_FOUND && erasure->found) {
-            to_pass(live, erasure);
+            to_record(live, erasure);
         } else if (err == ERR_NOT_FOUND) {
             end_well(live, erasure);
         } else {
@@ -236,9 +232,24 @@ void erasures_event(struct live *live, struct erasure *first, enum err err)
     }
 }
 
-struct entry erasures_entry(const struct live_query *work)
+bool erasures_recordable(struct live *live, struct live_query *work)
+{
+    struct erasure *erasure = (struct erasure *)work;
+    if (!erasure->attended || engine_has_event(live->engine, work->event)) {
+        return true;
+    }
+    go_on(live, erasure);
+    return false;
+}
+
+struct entry erasures_entry(const struct live *live, const struct live_query *work)
 {
     const struct erasure *erasure = (const struct erasure *)work;
+    if (work->kind == LIVE_ERASE && !erasure->attended) {
+        /* Only a profile: the engine knows nobody.  But one that was put may wait to be journaled,
+         * and what stands behind it, though it says nothing new, tells when it was. */
+        return store_settings_entry(live->engine);
+    }
     return (struct entry){.kind = work->kind == LIVE_PURGE ? ENTRY_PURGE : ENTRY_ERASE,
                           .heartbeat = {.event = work->event, .viewer = work->viewer},
                           .keep_statistics = erasure->keep_statistics};
@@ -250,12 +261,12 @@ void erasures_journaled(struct live *live, struct live_query *work)
     bool known;
     if (work->kind == LIVE_PURGE) {
         engine_purge(live->engine, work->event, erasure->keep_statistics);
-        to_pass(live, erasure);
-    } else if (engine_erase(live->engine, work->event, work->viewer, &known) == FIGURES_OK) {
-        to_pass(live, erasure);
-    } else { /* the event left memory before there was room in a record */
-        go_on(live, erasure);
+    } else if (erasure->attended) {
+        enum figures_outcome outcome =
+            engine_erase(live->engine, work->event, work->viewer, &known);
+        ASSERT(outcome == FIGURES_OK); /* erasures_recordable has looked */
     }
+    to_pass(live, erasure);
 }
 
 void erasures_refused(struct live *live, struct live_query *work)
@@ -273,7 +284,6 @@ void erasures_pass_done(struct live *live)
     for (struct erasure *at = live->erasures.oldest; at != NULL; at = at->newer) {
         if (at->step == ERASURE_PASS && at->pass <= live->passes_done) {
             at->step = ERASURE_JOURNAL;
-            live->erasures.retry_ms = 0;
         }
     }
 }
@@ -292,8 +302,10 @@ static bool wait_for_journal(const struct live *live)
 bool erasures_want_record(const struct live *live)
 {
     /* The journal was turned when the pass began.  Only what comes after is in another segment than
-     * the id; and the segment that is written to cannot go. */
+     * the id; and the segment that is written to cannot go.  (After one that could not be turned:
+     * not at once.) */
     return live->erasures.count > 0 && wait_for_journal(live) &&
+           clock_mono_ms() >= live->erasures.retry_ms &&
            atomic_load_explicit(&live->counters.covered_seq, memory_order_relaxed) >=
                engine_seq(live->engine);
 }
@@ -314,7 +326,14 @@ static void journal_forgets(struct live *live, int64_t now_ms)
     while (at != NULL) {
         struct erasure *erasure = at;
         at = at->newer;
-        if (erasure->step == ERASURE_JOURNAL) {
+        if (erasure->step != ERASURE_JOURNAL) {
+            continue;
+        }
+        if (journal_first_seq(live->journal) <= erasure->seq) {
+            /* It could not turn (no descriptor): what covers its segment's end is a later pass. */
+            to_pass(live, erasure);
+            live->erasures.retry_ms = now_ms + RETRY_MS;
+        } else {
             erasure->step = ERASURE_WIPE;
             if (!answer_write(live, &erasure->work)) {
                 erasure->step = ERASURE_JOURNAL; /* the queue is full: a little later */

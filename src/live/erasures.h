@@ -6,7 +6,8 @@
  * removed; and so is what the record store keeps of old pages.  Until the answer everything that
  * concerns the viewer is held: heartbeats and puts are refused with LIVE_ERASING, look-ups that
  * come back are dropped.  So nothing can bring back what was known of it, and no file holds the id
- * when the answer is given.
+ * when the answer is given.  (Of a purge the journal holds none; the record store's rows, which
+ * nobody finds any more, go in small steps later.)
  *
  * Who asked waits for ERASE_WAIT_MS at most; the erasure goes on without.
  *
@@ -38,8 +39,10 @@ struct erasure {
     enum erasure_step step;
     int64_t asked_ms; /* monotonic */
     uint64_t pass;    /* PASS: the number of the pass that is waited for */
+    uint64_t seq;     /* from PASS on: no later journal record has the id */
     bool keep_statistics;
-    bool found; /* there was a profile, or an attendance */
+    bool attended; /* RECORD: the engine knows the viewer */
+    bool found;    /* there was a profile, or an attendance */
     char event[EVENT_ID_BYTES_MAX];
     char viewer[VIEWER_ID_BYTES_MAX];
 };

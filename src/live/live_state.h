@@ -208,7 +208,10 @@ void erasures_ask(struct live *live, struct live_query *query);
 void erasures_written(struct live *live, struct live_query *work);
 /* The event was looked up; those that waited for it go on. */
 void erasures_event(struct live *live, struct erasure *first, enum err err);
-struct entry erasures_entry(const struct live_query *work);
+/* May it be journaled now?  False: its event has left memory meanwhile, so it would not be applied,
+ * but a replay would; it goes another way. */
+bool erasures_recordable(struct live *live, struct live_query *work);
+struct entry erasures_entry(const struct live *live, const struct live_query *work);
 void erasures_journaled(struct live *live, struct live_query *work); /* apply it */
 void erasures_refused(struct live *live, struct live_query *work);   /* the disk is full */
 bool erasures_want_turn(const struct live *live);                    /* of the journal */

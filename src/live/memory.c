@@ -355,11 +355,11 @@ static size_t encode_settings(struct live *live)
     return used;
 }
 
-static struct entry put_entry(const struct message *message)
+static struct entry put_entry(const struct live *live, const struct message *message)
 {
     struct entry entry = {.kind = ENTRY_PROFILE};
     if (message->kind == MESSAGE_ERASED) {
-        return erasures_entry(message->query);
+        return erasures_entry(live, message->query);
     }
     if (message->kind == MESSAGE_WROTE) {
         entry.heartbeat.event = message->query->event;
@@ -373,12 +373,31 @@ static struct entry put_entry(const struct message *message)
     return entry;
 }
 
+/* Erasures whose event left memory since they came here go another way. */
+static void recall_erasures(struct live *live)
+{
+    struct message *at = live->puts_first;
+    live->puts_first = live->puts_last = NULL;
+    while (at != NULL) {
+        struct message *message = at;
+        at = message->next;
+        if (message->kind == MESSAGE_ERASED && !erasures_recordable(live, message->query)) {
+            free(message);
+        } else {
+            put_later(live, message);
+        }
+    }
+}
+
 /* Encodes the profiles and erasures that fit; *end is the first that does not. */
 static size_t encode_puts(struct live *live, size_t used, struct message **end)
 {
+    if (live->erasures.count > 0) {
+        recall_erasures(live);
+    }
     struct message *at = live->puts_first;
     while (at != NULL && used + JOURNAL_ENTRY_BYTES_MAX <= JOURNAL_RECORD_BYTES_MAX) {
-        struct entry entry = put_entry(at);
+        struct entry entry = put_entry(live, at);
         used += entry_encode(&entry, live->payload + used);
         at = at->next;
     }
@@ -403,7 +422,7 @@ static void apply_puts(struct live *live, const struct message *end)
             free(message);
             continue;
         }
-        struct entry entry = put_entry(message);
+        struct entry entry = put_entry(live, message);
         engine_profile(live->engine, entry.heartbeat.event, entry.heartbeat.viewer,
                        entry.heartbeat.groups);
         end_put(live, message, LIVE_OK);
@@ -683,7 +702,8 @@ static bool all_stored(struct live *live)
     if (covered_seq(live) >= engine_seq(live->engine) && live->erasures.count == 0) {
         return true;
     }
-    live->full_wanted = true;
+    /* Those that are being forgotten ask for their passes themselves. */
+    live->full_wanted |= live->erasures.count == 0;
     return false;
 }
 

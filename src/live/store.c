@@ -182,7 +182,6 @@ static void note_erasure(struct store *store, const struct entry *entry)
 {
     struct erasure *erasure =
         erasure_new(entry->heartbeat.event, entry->heartbeat.viewer, entry->keep_statistics);
-    erasure->found = true;
     erasure->event_next = store->erasures;
     store->erasures = erasure;
 }

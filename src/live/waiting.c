@@ -6,15 +6,20 @@
 
 #include <stdlib.h>
 
-static uint32_t bucket_of(const struct waiting_table *table, struct slice event,
-                          struct slice viewer)
+uint64_t waiting_hash(const struct waiting_table *table, struct slice event, struct slice viewer)
 {
     uint64_t hash = hash_bytes(&table->hash_key, event);
     if (viewer.len > 0) {
         struct hash_key key = {table->hash_key.k0 ^ hash, table->hash_key.k1};
         hash = hash_bytes(&key, viewer);
     }
-    return (uint32_t)hash & (WAITING_BUCKETS - 1);
+    return hash;
+}
+
+static uint32_t bucket_of(const struct waiting_table *table, struct slice event,
+                          struct slice viewer)
+{
+    return (uint32_t)waiting_hash(table, event, viewer) & (WAITING_BUCKETS - 1);
 }
 
 struct waiting *waiting_find(struct waiting_table *table, struct slice event, struct slice viewer)

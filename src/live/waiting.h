@@ -79,6 +79,8 @@ static inline struct slice waiting_viewer(const struct waiting *waiting)
     return slice_of(waiting->viewer, waiting->viewer_len);
 }
 
+/* Of an event (viewer empty) or a viewer; for any table of the engine's thread. */
+uint64_t waiting_hash(const struct waiting_table *table, struct slice event, struct slice viewer);
 /* The entry for an event (viewer empty) or a profile; NULL: there is none. */
 struct waiting *waiting_find(struct waiting_table *table, struct slice event, struct slice viewer);
 /* A new one; NULL when the table is full. */

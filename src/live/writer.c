@@ -110,6 +110,10 @@ static void erase(struct live *live, struct records_link *link, struct live_quer
         nap_ms(WIPE_PAUSE_MS);
         return;
     }
+    if (err != ERR_NONE && err != ERR_NOT_FOUND) {
+        LOG_EVERY(10000, LOG_WARN, "records", "not erased, or it may still stand in a file: %s",
+                  link == NULL ? "no link" : records_why(link));
+    }
     query->status = answer_status(err);
     post(live, MESSAGE_ERASED, query);
 }

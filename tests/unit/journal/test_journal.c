@@ -180,9 +180,11 @@ static void test_turn(void **state)
     assert_int_equal(segments_in(place.folder), 2); /* once */
     assert_int_equal(journal_remove_covered(journal, 3), ERR_NONE);
     assert_int_equal(segments_in(place.folder), 2); /* not on the disk yet */
+    assert_int_equal(journal_first_seq(journal), 1);
     assert_int_equal(journal_sync(journal, &durable_seq), ERR_NONE);
     assert_int_equal(journal_remove_covered(journal, 3), ERR_NONE);
     assert_int_equal(segments_in(place.folder), 1);
+    assert_int_equal(journal_first_seq(journal), 4);
     expect_records(place.folder, 4, 5);
     journal_turn(journal);
     journal_close(journal);

@@ -3,11 +3,14 @@
  * that ends what was begun. */
 #include "common.h"
 
+#include "journal/entry.h"
+#include "journal/journal.h"
 #include "live/offline.h"
 
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 
 /* ---- looking for an id in bytes ---- */
 
@@ -340,6 +343,117 @@ static void test_journal_is_full(void **state)
     loop_stop(&loop);
 }
 
+/* No descriptor is left: the journal cannot begin a segment, so the one with the id cannot go. */
+static void test_journal_cannot_turn(void **state)
+{
+    (void)state;
+    struct live_options options = options_for(&folder);
+    struct loop loop;
+    struct question question;
+    struct rlimit before, none;
+    loop_start(&loop, &options);
+    assert_int_equal(beat_in(&loop, "e", SECRET, "g"), LIVE_OK);
+    WAIT_FOR(folder_sql(&folder, "SELECT count(*) FROM attendance") == 1);
+    assert_int_equal(erase(&loop, "e", "nobody"), LIVE_NOT_FOUND); /* its links are open */
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    int next = dup(loop.wake_fd);
+    assert_true(next >= 0);
+    close(next);
+    none.rlim_cur = (rlim_t)next;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    question_init(&question, LIVE_ERASE, "e");
+    question.query.viewer = SLICE_LIT(SECRET);
+    question_begin(&loop, &question);
+    bool answered = loop_until(&loop, &question.done, 700);
+    uint64_t records = loop_counters(&loop).journal_seq;
+    (void)loop_until(&loop, &question.done, 1500);
+    records = loop_counters(&loop).journal_seq - records;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_false(answered);
+    assert_true(records < 30); /* it is tried now and then */
+    assert_true(loop_until(&loop, &question.done, WAIT_MS));
+    assert_int_equal(question.query.status, LIVE_OK);
+    assert_string_equal(where_is(&folder, SECRET), "");
+    loop_stop(&loop);
+}
+
+/* ---- while heartbeats are gathered, so that nothing is journaled ---- */
+
+#define GATHER_MS 1500
+
+/* A profile that was put is not journaled yet when its erasure comes by. */
+static void test_put_is_not_journaled_yet(void **state)
+{
+    (void)state;
+    struct live_options options = options_for(&folder);
+    options.sync_gather_ms = GATHER_MS;
+    struct loop loop;
+    struct question put, question;
+    char packed[GROUPS_PACKED_BYTES_MAX];
+    loop_start(&loop, &options);
+    assert_int_equal(beat_in(&loop, "e", "v", "g"), LIVE_OK); /* the gathering begins */
+    question_init(&put, LIVE_PROFILE_PUT, "e");
+    put.query.viewer = SLICE_LIT(SECRET);
+    put.query.groups = pack("staff", packed);
+    question_begin(&loop, &put);
+    question_init(&question, LIVE_ERASE, "e");
+    question.query.viewer = SLICE_LIT(SECRET);
+    question_begin(&loop, &question);
+    assert_true(loop_until(&loop, &question.done, WAIT_MS));
+    assert_int_equal(question.query.status, LIVE_OK);
+    assert_true(put.done);
+    assert_string_equal(where_is(&folder, SECRET), "");
+    loop_stop(&loop);
+}
+
+static enum err count_erased(void *count, uint64_t seq, int64_t time_ms, struct slice payload)
+{
+    (void)seq, (void)time_ms;
+    struct entry entry;
+    while (entry_next(&payload, &entry) == ERR_NONE) {
+        *(int *)count += entry.kind == ENTRY_ERASE;
+    }
+    return ERR_NONE;
+}
+
+/* The event leaves memory between the erasure's being asked for and the record, and cannot be
+ * loaded: what would not be applied is not journaled either, or a replay would apply it. */
+static void test_event_leaves_memory(void **state)
+{
+    (void)state;
+    struct live_options options = options_for(&folder);
+    options.sync_gather_ms = GATHER_MS;
+    options.engine.windows = (struct engine_windows){
+        .alive_ms = 50, .hidden_ms = 50, .leaving_ms = 50, .gap_ms = 50, .frame_ms = 100};
+    options.engine.event_idle_ms = 300;
+    struct loop loop;
+    struct question question;
+    loop_start(&loop, &options);
+    assert_int_equal(beat_in(&loop, "e", SECRET, "g"), LIVE_OK); /* the gathering begins */
+    question_init(&question, LIVE_ERASE, "e");
+    question.query.viewer = SLICE_LIT(SECRET);
+    question_begin(&loop, &question);
+    while (folder_sql(&folder, "SELECT live FROM event WHERE name = 'e'") != 0) {
+        (void)figures_of(&loop, "e", NULL); /* else the engine's thread sleeps meanwhile */
+        nap_ms(10);
+    }
+    int lock = folder_lock_reads(&folder);
+    nap_ms(GATHER_MS); /* the next record is due */
+    char path[128];
+    int erased = 0;
+    struct journal_report report;
+    (void)snprintf(path, sizeof path, "%s/journal", folder.data);
+    assert_int_equal(journal_scan(path, 0, count_erased, &erased, &report), ERR_NONE);
+    assert_int_equal(erased, 0);
+    assert_false(question.done);
+    folder_unlock_reads(lock);
+    assert_true(loop_until(&loop, &question.done, WAIT_MS));
+    assert_int_equal(question.query.status, LIVE_OK);
+    assert_string_equal(where_is(&folder, SECRET), "");
+    loop_stop(&loop);
+}
+
 /* ---- heartbeats pour in ---- */
 
 struct pourer {
@@ -348,6 +462,7 @@ struct pourer {
     const char *event;
     atomic_bool stop;
     uint64_t counted, erasing;
+    struct loop loop;
     pthread_t thread;
 };
 
@@ -355,19 +470,17 @@ struct pourer {
 static void *pour(void *ctx)
 {
     struct pourer *pourer = ctx;
-    struct loop loop;
     char viewer[16];
-    loop_attach(&loop, pourer->live, pourer->port);
+    loop_attach(&pourer->loop, pourer->live, pourer->port);
     for (unsigned i = 0; !atomic_load(&pourer->stop); i++) {
         (void)snprintf(viewer, sizeof viewer, "p%u-%u", pourer->port, i % 10);
         bool secret = i % 3 == 0;
         enum live_status status =
-            beat_as(&loop, heartbeat_of(pourer->event, "s", secret ? SECRET : viewer));
+            beat_as(&pourer->loop, heartbeat_of(pourer->event, "s", secret ? SECRET : viewer));
         assert_true(status == LIVE_OK || (secret && status == LIVE_ERASING));
         pourer->counted += status == LIVE_OK && !secret;
         pourer->erasing += status == LIVE_ERASING;
     }
-    close(loop.wake_fd);
     return NULL;
 }
 
@@ -386,6 +499,14 @@ static void stop_pouring(struct pourer *pourers)
     for (int i = 0; i < POURERS; i++) {
         atomic_store(&pourers[i].stop, true);
         pthread_join(pourers[i].thread, NULL);
+    }
+}
+
+/* Behind live_stop: until then live may wake them. */
+static void end_pouring(struct pourer *pourers)
+{
+    for (int i = 0; i < POURERS; i++) {
+        close(pourers[i].loop.wake_fd);
     }
 }
 
@@ -420,6 +541,7 @@ static void test_while_heartbeats_pour_in(void **state)
     assert_int_equal(figures.logins, POURERS * 10);
     assert_int_equal(alive_in(&loop, "e", true, "staff"), 0);
     loop_stop(&loop);
+    end_pouring(pourers);
     loop_start(&loop, &options);
     struct figures again = figures_of(&loop, "e", "s");
     assert_memory_equal(&again, &figures, sizeof again);
@@ -476,6 +598,7 @@ static void test_purge_while_heartbeats_pour_in(void **state)
     stop_pouring(pourers);
     assert_int_equal(figures_of(&loop, "f", "s").attended, POURERS * 10 + 1);
     loop_stop(&loop);
+    end_pouring(pourers);
 }
 
 /* ---- crashes ---- */
@@ -629,6 +752,9 @@ int main(void)
         TEST(test_store_is_away),
         TEST(test_while_somebody_reads),
         TEST(test_journal_is_full),
+        TEST(test_journal_cannot_turn),
+        TEST(test_put_is_not_journaled_yet),
+        TEST(test_event_leaves_memory),
         TEST(test_while_heartbeats_pour_in),
         TEST(test_purge),
         TEST(test_purge_while_heartbeats_pour_in),

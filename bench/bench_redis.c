@@ -168,6 +168,61 @@ static void memory_of(const struct redis_audience *audience, uint32_t viewers, i
     }
 }
 
+/* One page of sweep.lua after the other, 1,000 rows each, told with swept.lua. */
+static void measure_sweep(const struct redis_audience *audience, uint32_t viewers)
+{
+    char from[2][24] = {"", ""}, none[] = "";
+    double cpu = redis_cpu(), start = seconds(CLOCK_MONOTONIC), longest = 0;
+    unsigned pages = 0;
+    for (bool more = true; more; pages++) {
+        struct slice args[] = {SLICE_LIT("bench"), SLICE_LIT("1000"), slice_str(from[0]),
+                               slice_str(from[1]), SLICE_LIT("1000")};
+        double asked = seconds(CLOCK_MONOTONIC);
+        redisReply *page = redis_call(&server, REDIS_SCRIPT_SWEEP, audience, 0, args, 5);
+        double took = seconds(CLOCK_MONOTONIC) - asked;
+        longest = took > longest ? took : longest;
+        more = page->element[1]->integer == 1;
+        (void)snprintf(from[0], sizeof from[0], "%lld", page->element[2]->integer);
+        (void)snprintf(from[1], sizeof from[1], "%lld", page->element[3]->integer);
+        freeReplyObject(page);
+        args[0] = slice_str(from[0]);
+        args[1] = slice_str(from[1]);
+        args[2] = slice_str(none);
+        freeReplyObject(redis_call(&server, REDIS_SCRIPT_SWEPT, audience, 0, args, 3));
+    }
+    printf(
+        "sweep of all: %u pages, CPU in Redis %.2f us a row; mean page %.2f ms, longest %.2f ms\n",
+        pages, (redis_cpu() - cpu) * 1e6 / viewers,
+        (seconds(CLOCK_MONOTONIC) - start) * 1e3 / pages, longest * 1e3);
+}
+
+/* All leases end at once, as if all pages had been cut off a while ago; 1,000 a call. */
+static void measure_live(const struct redis_audience *audience, uint32_t viewers)
+{
+    char now[24];
+    (void)snprintf(now, sizeof now, "%lld", ((long long)time(NULL) + 70) * 1000);
+    struct slice args[] = {SLICE_LIT("1000"), slice_str(now)};
+    double cpu = redis_cpu(), start = seconds(CLOCK_MONOTONIC), longest = 0;
+    unsigned calls = 0;
+    for (bool more = true; more; calls++) {
+        double asked = seconds(CLOCK_MONOTONIC);
+        redisReply *reply = redis_call(&server, REDIS_SCRIPT_LIVE, audience, 0, args, 2);
+        double took = seconds(CLOCK_MONOTONIC) - asked;
+        longest = took > longest ? took : longest;
+        more = reply->elements == 1;
+        freeReplyObject(reply);
+    }
+    printf("live counts, all leases over: %u calls, CPU in Redis %.2f us a lease; mean %.2f ms, "
+           "longest %.2f ms\n",
+           calls, (redis_cpu() - cpu) * 1e6 / viewers,
+           (seconds(CLOCK_MONOTONIC) - start) * 1e3 / calls, longest * 1e3);
+    cpu = redis_cpu();
+    for (int i = 0; i < 1000; i++) {
+        freeReplyObject(redis_call(&server, REDIS_SCRIPT_LIVE, audience, 0, args, 2));
+    }
+    printf("live counts when nothing ended: CPU in Redis %.0f us\n", (redis_cpu() - cpu) * 1e3);
+}
+
 int main(int argc, char **argv)
 {
     uint32_t viewers = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 100000;
@@ -207,6 +262,9 @@ int main(int argc, char **argv)
     measure("known viewers, the event and a session", REDIS_SCRIPT_HEARTBEAT, ids, viewers, both, 2,
             &frame_ms);
     measure("leaves, the event", REDIS_SCRIPT_LEAVE, ids, viewers, both, 1, &frame_ms);
+    beat_all(REDIS_SCRIPT_HEARTBEAT, ids, viewers, both, 1, &frame_ms);
+    measure_sweep(&both[0], viewers);
+    measure_live(&both[0], viewers);
     printf("refused for their frame: %llu\n", (unsigned long long)frames_refused);
     free(ids);
     redis_server_stop(&server);

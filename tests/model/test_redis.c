@@ -45,8 +45,9 @@ struct run {
     struct engine *engine;
     struct engine_windows windows;
     uint32_t shards;
+    uint64_t erase_one_of; /* the fewer viewers there are, the rarer: they do not come back */
     int64_t now_ms;
-    uint64_t seq, heartbeats, repeats, refused_frames, sweeps, died;
+    uint64_t seq, heartbeats, repeats, refused_frames, sweeps, died, erased;
     struct stored_audience stored[EVENTS_MAX][AUDIENCES_MAX];
 };
 
@@ -198,6 +199,9 @@ static void both_heartbeat(struct run *run)
     struct heartbeat heartbeat = cast_heartbeat(&run->cast);
     enum place_outcome outcome;
     while ((outcome = engine_heartbeat(run->engine, &heartbeat)) != PLACE_READY) {
+        if (outcome == PLACE_ERASING) {
+            return; /* for ever: the engine is not told that it is stored */
+        }
         if (outcome == PLACE_NEED_EVENT) {
             ASSERT(engine_add_event(run->engine, heartbeat.event));
         } else {
@@ -252,6 +256,9 @@ static void store_closed(struct run *run, struct stored_audience *stored, const 
 {
     for (size_t i = 0; i < rows->elements; i++) {
         struct model_viewing viewing;
+        if (text_of(rows, i).len == 0) {
+            continue; /* erased */
+        }
         struct stored_viewer *viewer =
             &stored->viewers[read_closed(run, text_of(rows, i), &viewing)];
         if (!has_viewing(viewer, viewing)) {
@@ -528,7 +535,8 @@ static void ask_viewer(struct run *run, size_t event, size_t audience, size_t vi
         redis_command(&run->redis, "LRANGE %s 0 -1", redis_key(&part, REDIS_KEY_CLOSED, 0));
     for (size_t i = 0; i < closed->elements; i++) {
         struct model_viewing viewing;
-        if (read_closed(run, text_of(closed, i), &viewing) == viewer &&
+        if (text_of(closed, i).len > 0 &&
+            read_closed(run, text_of(closed, i), &viewing) == viewer &&
             !has_viewing(found, viewing)) {
             found->viewings = memory_resize(found->viewings,
                                             (found->viewings_count + 1) * sizeof *found->viewings);
@@ -695,6 +703,50 @@ static void check_expiries(struct run *run)
     freeReplyObject(keys);
 }
 
+/* ---- erasure ---- */
+
+/* In one audience, in Redis and in the store. */
+static void erase_in(struct run *run, size_t event, size_t audience, struct slice viewer)
+{
+    struct redis_audience part =
+        audience_at(run, event, audience, redis_shard(viewer, run->shards));
+    struct stored_viewer *stored =
+        &run->stored[event][audience].viewers[viewer_number(run, viewer)];
+    redisReply *base =
+        redis_command(&run->redis, "HGET %s closedBase", redis_key(&part, REDIS_KEY_FIGURES, 0));
+    char *viewings = memory_alloc(stored->viewings_count * 50 + 1);
+    size_t len = 0;
+    for (size_t i = 0; i < stored->viewings_count; i++) {
+        len += (size_t)sprintf(viewings + len, "%" PRId64 " %" PRId64 " ",
+                               stored->viewings[i].start_ms, stored->viewings[i].end_ms);
+    }
+    struct slice args[] = {viewer, base->str == NULL ? SLICE_LIT("0") : slice_str(base->str),
+                           slice_of(viewings, len)};
+    do {
+        redisReply *reply = redis_call(&run->redis, REDIS_SCRIPT_ERASE, &part, 0, args, 3);
+        ASSERT(reply->type == REDIS_REPLY_INTEGER);
+        freeReplyObject(reply);
+    } while (cast_chance(&run->cast, 2));
+    freeReplyObject(base);
+    free(viewings);
+    free(stored->viewings);
+    *stored = (struct stored_viewer){0};
+}
+
+static void step_erase(struct run *run)
+{
+    struct heartbeat heartbeat = cast_heartbeat(&run->cast);
+    bool known;
+    if (engine_erase(run->engine, heartbeat.event, heartbeat.viewer, &known) != FIGURES_OK) {
+        return;
+    }
+    size_t event = slice_equal(heartbeat.event, event_id(run, 0)) ? 0 : 1;
+    for (size_t audience = 0; audience <= run->cast.sessions_count; audience++) {
+        erase_in(run, event, audience, heartbeat.viewer);
+    }
+    run->erased += known;
+}
+
 /* ---- runs ---- */
 
 static void load(struct run *run)
@@ -735,6 +787,8 @@ static void step(struct run *run, uint64_t batch_max)
     uint64_t choice = cast_below(&run->cast, 40);
     if (choice == 0) {
         step_windows(run);
+    } else if (choice >= 38 && cast_chance(&run->cast, run->erase_one_of)) {
+        step_erase(run);
     } else if (choice < 6) {
         size_t event = cast_below(&run->cast, run->cast.events_count);
         sweep(run, event, cast_below(&run->cast, run->cast.sessions_count + 1), true);
@@ -766,7 +820,7 @@ static void fill_labels(struct run *run, uint32_t labels)
 static bool run_init(struct run *run, uint64_t seed, size_t sessions, size_t viewers,
                      uint32_t shards)
 {
-    *run = (struct run){.shards = shards};
+    *run = (struct run){.shards = shards, .erase_one_of = viewers < 50 ? 4 : 1};
     if (!redis_server_start(&run->redis)) {
         return false;
     }
@@ -835,10 +889,11 @@ static void many_rounds(size_t sessions, size_t viewers, uint32_t shards, uint32
         if (labels == 0) {
             check_expiries(&run);
         }
-        printf("# %llu heartbeats, %llu repeated, %llu other frames, %llu sweeps, %llu died\n",
+        printf("# %llu heartbeats, %llu repeated, %llu other frames, %llu sweeps, %llu died, "
+               "%llu erased\n",
                (unsigned long long)run.heartbeats, (unsigned long long)run.repeats,
                (unsigned long long)run.refused_frames, (unsigned long long)run.sweeps,
-               (unsigned long long)run.died);
+               (unsigned long long)run.died, (unsigned long long)run.erased);
         run_fini(&run);
     }
 }

@@ -124,7 +124,6 @@ static void write_page(struct buffer *out, const struct question *question)
     buffer_put_char(out, '}');
 }
 
-
 bool profiles_explain(const struct question *question, struct problem *problem)
 {
     *problem = (struct problem){409, NULL, ELSEWHERE};

@@ -246,6 +246,8 @@ int main(int argc, char **argv)
     };
     int64_t frame_ms = (int64_t)time(NULL) * 1000 / FRAME_MS * FRAME_MS;
 
+    redis_open_new(&server, &both[0]);
+    redis_open_new(&server, &both[1]);
     double before = redis_info(&server, "used_memory");
     beat_all(REDIS_SCRIPT_HEARTBEAT, ids, viewers, both, 1, &frame_ms);
     double of_event = redis_info(&server, "used_memory");

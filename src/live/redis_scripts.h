@@ -74,7 +74,10 @@ size_t redis_key_text(char out[REDIS_KEY_BYTES_MAX], const struct redis_audience
     X(REDIS_SCRIPT_SWEPT, "swept", 2, REDIS_KEY_FIGURES, REDIS_KEY_CLOSED)                         \
     X(REDIS_SCRIPT_PEAK, "peak", 1, REDIS_KEY_PEAK)                                                \
     X(REDIS_SCRIPT_ERASE, "erase", 8, REDIS_KEY_HEARTBEAT, REDIS_KEY_START, REDIS_KEY_END,         \
-      REDIS_KEY_ATTENDED, REDIS_KEY_FIGURES, REDIS_KEY_LIVE, REDIS_KEY_LABELS, REDIS_KEY_CLOSED)
+      REDIS_KEY_ATTENDED, REDIS_KEY_FIGURES, REDIS_KEY_LIVE, REDIS_KEY_LABELS, REDIS_KEY_CLOSED)   \
+    X(REDIS_SCRIPT_OPEN, "open", 9, REDIS_KEY_HEARTBEAT, REDIS_KEY_START, REDIS_KEY_END,           \
+      REDIS_KEY_ATTENDED, REDIS_KEY_PEAK, REDIS_KEY_FIGURES, REDIS_KEY_LIVE, REDIS_KEY_LABELS,     \
+      REDIS_KEY_CLOSED)
 
 enum redis_script {
 #define REDIS_SCRIPT_ENUM(name, file, count, ...) name,

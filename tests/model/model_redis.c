@@ -170,6 +170,18 @@ redisReply *redis_call(struct redis_server *server, enum redis_script script,
     return checked(server, redisCommandArgv(server->link, (int)argc, argv, lens));
 }
 
+void redis_open_new(struct redis_server *server, const struct redis_audience *audience)
+{
+    struct slice zero = SLICE_LIT("0"), one = SLICE_LIT("1");
+    struct slice begin[] = {SLICE_LIT("test"), SLICE_LIT("begin"), one, SLICE_LIT("1000")};
+    freeReplyObject(redis_call(server, REDIS_SCRIPT_OPEN, audience, 0, begin, 4));
+    struct slice done[] = {
+        SLICE_LIT("test"), SLICE_LIT("done"), one, zero, zero, zero, zero, zero, zero};
+    redisReply *reply = redis_call(server, REDIS_SCRIPT_OPEN, audience, 0, done, 9);
+    ASSERT(reply->elements == 2 && strcmp(reply->element[0]->str, "OK") == 0);
+    freeReplyObject(reply);
+}
+
 redisReply *redis_command(struct redis_server *server, const char *format, ...)
 {
     va_list args;

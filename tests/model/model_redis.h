@@ -11,7 +11,7 @@
 #include <hiredis/hiredis.h>
 #include <sys/types.h>
 
-#define REDIS_ARGV_MAX 40
+#define REDIS_ARGV_MAX 80
 
 struct redis_server {
     pid_t pid;
@@ -40,6 +40,8 @@ size_t redis_call_make(const struct redis_server *server, enum redis_script scri
 redisReply *redis_call(struct redis_server *server, enum redis_script script,
                        const struct redis_audience *audience, int64_t frame_ms,
                        const struct slice *args, size_t args_count);
+/* open.lua for an audience that is new: "begin" and "done". */
+void redis_open_new(struct redis_server *server, const struct redis_audience *audience);
 /* Any command, by hiredis's format. */
 redisReply *redis_command(struct redis_server *server, const char *format, ...);
 /* The key, borrowed until the next call. */

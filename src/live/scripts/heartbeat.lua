@@ -6,6 +6,7 @@
 -- ARGV  1 viewer  2 "h": hidden, else ""  3 <frame> of KEYS[5]  4 label: "HK", "HK\ngroup\n..."
 --       5 now in ms, for tests; absent: TIME
 -- Gives the time at which it counted; or, when it counted nothing and changed nothing,
+--       {"NEW"}                 the audience is not open: see open.lua
 --       {"FRAME", start, now}   KEYS[5] is not the frame of now: call again with this one
 --       {"LABELS"} {"VIEWERS"} {"BACKLOG"}   a bound is reached
 --
@@ -29,6 +30,9 @@ end
 
 local figures = call('HMGET', KEYS[7], 'time', 'frameStart', 'frameEnd', 'totalMs', 'counted',
     'renew')
+if not figures[1] then
+    return {'NEW'}
+end
 
 -- The audience's time never goes back, whatever the clock does.
 local now = tonumber(ARGV[5])
@@ -36,7 +40,7 @@ if not now then
     local time = call('TIME')
     now = time[1] * 1000 + floor(time[2] / 1000)
 end
-now = math.max(now, tonumber(figures[1]) or 0)
+now = math.max(now, tonumber(figures[1]))
 
 -- 4: which frame is it?  When the length has changed, a frame that is being counted goes on to its
 -- end, and the next one begins there: frames never overlap.

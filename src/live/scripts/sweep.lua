@@ -13,7 +13,8 @@
 --        {active, attended, logins, total ms, peak, its time, frameStart, frameEnd},
 --        {start, end, ...}                          frames that are over: read Statistics#<start>
 --        {"start end viewer", ...}                  viewings that are over
---        {viewer, start, end, lease's end, label number, ...}   members
+--        {viewer, start, end, lease's end, 1: the newest frame has counted it (else 0),
+--         label number, ...}                        members
 --        {label number, label, ...}}                those labels
 -- more = 1: there is another page.  {"BUSY", now}: another node has claimed it.
 --
@@ -59,6 +60,7 @@ local from = tonumber(ARGV[3]) or tonumber(figures.swept) or 0
 -- Every heartbeat and every leave that changes a row moves the end: the ends are the log.
 local members, labels, known = {}, {}, {}
 local more, next_time = 1, from
+local frame_start = tonumber(figures.frameStart) or 0
 if #closed < rows_max then
     local ends = call('ZRANGEBYSCORE', KEYS[3], from, '+inf', 'WITHSCORES', 'LIMIT', 0, rows_max)
     more = 0
@@ -74,13 +76,15 @@ if #closed < rows_max then
     for i = 1, #ends, 2 do
         local viewer, ended = ends[i], tonumber(ends[i + 1])
         local lease = tonumber(call('ZSCORE', KEYS[1], viewer))
-        local label = lease % 1 * STEPS + floor(ended % 1 * STEPS / 2) * STEPS
+        local high = ended % 1 * STEPS
+        local label = lease % 1 * STEPS + floor(high / 2) * STEPS
         local at = #members
         members[at + 1] = viewer
         members[at + 2] = tonumber(call('ZSCORE', KEYS[2], viewer))
         members[at + 3] = floor(ended)
         members[at + 4] = floor(lease) + alive_ms
-        members[at + 5] = label
+        members[at + 5] = ended >= frame_start and high % 2 == 0 and 1 or 0
+        members[at + 6] = label
         if not known[label] then
             known[label] = true
             labels[#labels + 1] = label
@@ -93,6 +97,5 @@ local peak = call('HMGET', KEYS[5], 'count', 'time')
 return {now, more, next_time, closed_from + #closed,
     {call('ZCOUNT', KEYS[1], now - alive_ms, '+inf'), call('SCARD', KEYS[4]),
         tonumber(figures.logins) or 0, tonumber(figures.totalMs) or 0, tonumber(peak[1]) or 0,
-        tonumber(peak[2]) or 0, tonumber(figures.frameStart) or 0,
-        tonumber(figures.frameEnd) or 0},
+        tonumber(peak[2]) or 0, frame_start, tonumber(figures.frameEnd) or 0},
     frames, closed, members, labels}

@@ -1,8 +1,8 @@
 /* model_redis.h -- a real redis-server of the test's own, and calls of Novabeat's scripts on it.
  *
- * The server listens on a UNIX socket in a new folder under TMPDIR (or /tmp), persists nothing, and
- * goes with the test that started it.  Whatever it answers unexpectedly aborts the test and is
- * printed.  One thread. */
+ * The server listens on a UNIX socket in a new folder under TMPDIR (or /tmp), which is gone as soon
+ * as the test is connected; it persists nothing and goes with the test that started it.  Whatever
+ * it answers unexpectedly aborts the test and is printed.  One thread. */
 #ifndef NOVABEAT_TESTS_MODEL_REDIS_H
 #define NOVABEAT_TESTS_MODEL_REDIS_H
 
@@ -15,7 +15,7 @@
 
 struct redis_server {
     pid_t pid;
-    char folder[200], socket[220];
+    char folder[200], socket[220]; /* gone, but for a node of a cluster */
     redisContext *link;
     char sha[REDIS_SCRIPTS][48];
 };

@@ -1,7 +1,8 @@
 /* heartbeat.c -- POST /analytics/events/{eventId}/heartbeat: the hot path.
  *
- * Nothing is allocated.  The heartbeat's texts stay where they came in, in the connection's buffer;
- * only what had to be unescaped or decoded is copied, into the exchange. */
+ * Nothing is allocated, unless a token has more groups than GROUPS_ROOM.  The heartbeat's texts
+ * stay where they came in, in the connection's buffer; only what had to be unescaped or decoded is
+ * copied, into the exchange. */
 #include "api/internal.h"
 
 #include <stdio.h>

@@ -2,7 +2,7 @@
  *
  * "2026-11-24T02:52:47.123Z level area: text".  Any thread; a line is written in one write(2).
  * A failure is logged once, where it is first known.  LOG_EVERY limits a repeating line to one per
- * interval and says how many were left out. */
+ * interval and says how many were left out, if any were. */
 #ifndef NOVABEAT_BASE_LOG_H
 #define NOVABEAT_BASE_LOG_H
 
@@ -30,7 +30,11 @@ int log_limit_pass(struct log_limit *limit, int64_t interval_ms, uint64_t *dropp
     do {                                                                                           \
         static struct log_limit log_limit_;                                                        \
         uint64_t log_dropped_;                                                                     \
-        if (log_limit_pass(&log_limit_, (interval_ms), &log_dropped_)) {                           \
+        if (!log_limit_pass(&log_limit_, (interval_ms), &log_dropped_)) {                          \
+            /* left out */                                                                         \
+        } else if (log_dropped_ == 0) {                                                            \
+            log_line(level, area, format, __VA_ARGS__);                                            \
+        } else {                                                                                   \
             log_line(level, area, format " (%llu like it left out)", __VA_ARGS__,                  \
                      (unsigned long long)log_dropped_);                                            \
         }                                                                                          \

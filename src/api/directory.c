@@ -23,26 +23,21 @@ static struct slice id_get(const struct entry_id *id)
 
 struct directory_list *directory_list_new(struct call *call, bool sessions)
 {
-    enum { LIMIT, CURSOR, WANTED };
-    struct parameter wanted[WANTED] = {
-        [LIMIT] = {.name = "limit"},
-        [CURSOR] = {.name = "cursor"},
-    };
-    uint64_t limit = ROWS_MAX;
-    if (!call_parameters(call, wanted, WANTED) ||
-        !parameter_number(call, &wanted[LIMIT], 1, ROWS_MAX, "1 to 1000", &limit)) {
+    struct parameter cursor;
+    uint32_t limit;
+    if (!page_parameters(call, &limit, &cursor)) {
         return NULL;
     }
-    if (wanted[CURSOR].given && !id_event_valid(wanted[CURSOR].value)) {
-        call_problem(call, 400, "cursor", "\"cursor\" must be what \"next\" said");
+    if (cursor.given && !id_event_valid(cursor.value)) {
+        call_bad_cursor(call);
         return NULL;
     }
     struct directory_list *list = memory_alloc(sizeof *list);
-    list->limit = (uint32_t)limit;
+    list->limit = limit;
     list->rows = list->seen_count = list->seen_at = 0;
     list->sessions = sessions;
     list->more = list->merged = list->seen_more = false;
-    id_set(&list->after, wanted[CURSOR].value);
+    id_set(&list->after, cursor.value);
     buffer_init(&list->out, ENTRIES_BYTES_MAX);
     return list;
 }

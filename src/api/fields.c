@@ -57,6 +57,28 @@ bool parameter_number(struct call *call, const struct parameter *parameter, uint
     return true;
 }
 
+bool page_parameters(struct call *call, uint32_t *limit, struct parameter *cursor)
+{
+    enum { LIMIT, CURSOR, WANTED };
+    struct parameter wanted[WANTED] = {
+        [LIMIT] = {.name = "limit"},
+        [CURSOR] = {.name = "cursor"},
+    };
+    uint64_t number = ROWS_MAX;
+    if (!call_parameters(call, wanted, WANTED) ||
+        !parameter_number(call, &wanted[LIMIT], 1, ROWS_MAX, "1 to 1000", &number)) {
+        return false;
+    }
+    *limit = (uint32_t)number;
+    *cursor = wanted[CURSOR];
+    return true;
+}
+
+void call_bad_cursor(struct call *call)
+{
+    call_problem(call, 400, "cursor", "\"cursor\" must be what \"next\" said");
+}
+
 const char *groups_read(const struct json_value *array, char out[GROUPS_PACKED_BYTES_MAX],
                         size_t *len)
 {

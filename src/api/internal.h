@@ -222,6 +222,11 @@ bool call_parameters(struct call *call, struct parameter *wanted, size_t count) 
 bool parameter_number(struct call *call, const struct parameter *parameter, uint64_t lowest,
                       uint64_t highest, const char *rule, uint64_t *number) WARN_UNUSED;
 
+/* The parameters of every list: ?limit, of ROWS_MAX at most, and ?cursor, which the list itself
+ * reads and refuses by call_bad_cursor.  False: answered 400. */
+bool page_parameters(struct call *call, uint32_t *limit, struct parameter *cursor) WARN_UNUSED;
+void call_bad_cursor(struct call *call);
+
 /* The groups of a JSON array, packed.  NULL, or what the array "must be". */
 const char *groups_read(const struct json_value *array, char out[GROUPS_PACKED_BYTES_MAX],
                         size_t *len);

@@ -332,25 +332,20 @@ static bool key_id_valid(struct slice id)
 
 void keys_list(struct call *call)
 {
-    enum { LIMIT, CURSOR, WANTED };
-    struct parameter wanted[WANTED] = {
-        [LIMIT] = {.name = "limit"},
-        [CURSOR] = {.name = "cursor"},
-    };
-    uint64_t limit = ROWS_MAX;
-    if (!call_parameters(call, wanted, WANTED) ||
-        !parameter_number(call, &wanted[LIMIT], 1, ROWS_MAX, "1 to 1000", &limit)) {
+    struct parameter cursor;
+    uint32_t limit;
+    if (!page_parameters(call, &limit, &cursor)) {
         return;
     }
-    if (wanted[CURSOR].given && !key_id_valid(wanted[CURSOR].value)) {
-        call_problem(call, 400, "cursor", "\"cursor\" must be what \"next\" said");
+    if (cursor.given && !key_id_valid(cursor.value)) {
+        call_bad_cursor(call);
         return;
     }
     struct listing *listing = memory_zalloc(sizeof *listing);
-    listing->limit = (uint32_t)limit;
-    listing->after = wanted[CURSOR].given;
+    listing->limit = limit;
+    listing->after = cursor.given;
     if (listing->after) {
-        memcpy(listing->after_id, wanted[CURSOR].value.ptr, API_KEY_ID_BYTES);
+        memcpy(listing->after_id, cursor.value.ptr, API_KEY_ID_BYTES);
     }
     struct question *question = question_new(call, LIVE_READ, write_list);
     question->arena = question->query.arg = listing;

@@ -132,23 +132,18 @@ bool profiles_explain(const struct question *question, struct problem *problem)
 
 void profiles_list(struct call *call)
 {
-    enum { LIMIT, CURSOR, WANTED };
-    struct parameter wanted[WANTED] = {
-        [LIMIT] = {.name = "limit"},
-        [CURSOR] = {.name = "cursor"},
-    };
-    uint64_t limit = ROWS_MAX;
-    if (!call_parameters(call, wanted, WANTED) ||
-        !parameter_number(call, &wanted[LIMIT], 1, ROWS_MAX, "1 to 1000", &limit)) {
+    struct parameter cursor;
+    uint32_t limit;
+    if (!page_parameters(call, &limit, &cursor)) {
         return;
     }
     struct profiles_page *page = memory_zalloc(sizeof *page);
-    page->limit = (uint32_t)limit;
-    if (wanted[CURSOR].given &&
-        (!take_hex(wanted[CURSOR].value, page->after, sizeof page->after, &page->after_len) ||
+    page->limit = limit;
+    if (cursor.given &&
+        (!take_hex(cursor.value, page->after, sizeof page->after, &page->after_len) ||
          !id_viewer_valid(slice_of(page->after, page->after_len)))) {
         free(page);
-        call_problem(call, 400, "cursor", "\"cursor\" must be what \"next\" said");
+        call_bad_cursor(call);
         return;
     }
     buffer_init(&page->out, PAGE_BYTES_MAX);

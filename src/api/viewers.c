@@ -128,21 +128,16 @@ static bool take_cursor(struct slice cursor, struct viewings_page *page)
 
 void viewers_get(struct call *call)
 {
-    enum { LIMIT, CURSOR, WANTED };
-    struct parameter wanted[WANTED] = {
-        [LIMIT] = {.name = "limit"},
-        [CURSOR] = {.name = "cursor"},
-    };
-    uint64_t limit = ROWS_MAX;
-    if (!call_parameters(call, wanted, WANTED) ||
-        !parameter_number(call, &wanted[LIMIT], 1, ROWS_MAX, "1 to 1000", &limit)) {
+    struct parameter cursor;
+    uint32_t limit;
+    if (!page_parameters(call, &limit, &cursor)) {
         return;
     }
     struct viewings_page *page = memory_zalloc(sizeof *page);
-    page->limit = (uint32_t)limit;
-    if (wanted[CURSOR].given && !take_cursor(wanted[CURSOR].value, page)) {
+    page->limit = limit;
+    if (cursor.given && !take_cursor(cursor.value, page)) {
         free(page);
-        call_problem(call, 400, "cursor", "\"cursor\" must be what \"next\" said");
+        call_bad_cursor(call);
         return;
     }
     struct question *question = question_new(call, LIVE_VIEWER, write_viewer);
